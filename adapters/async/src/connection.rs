@@ -1,0 +1,230 @@
+//! A connection: one session, driven by whoever polls it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use duologue_core::driver::{Driver, Timekeeper, Transport};
+use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session};
+
+use crate::connect::within;
+use crate::error::SendError;
+use crate::open::Open;
+use crate::split::{RecvHalf, SendHalf, split};
+
+/// One session over one transport, for one task at a time. [`split`](Self::split) it for several.
+///
+/// No task works behind it: input, output and time-outs happen while one of its futures is polled. Keep
+/// [`next_event`](Self::next_event) polled and everything else happens by itself.
+///
+/// **Dropping** a connection that was not closed offers what is queued to the transport once, without waiting. If all of
+/// it was taken the transport is closed normally, otherwise it is reset: the peer never takes a cut stream for a
+/// complete one. To end in order, [`close`](Self::close) it.
+pub struct Connection<P: Protocol, T: Transport, K: Timekeeper> {
+    open: Open<P, T, K>,
+    /// Events that came while connecting.
+    early: VecDeque<Event<P::Event, P::Violation>>,
+    /// A command that the sink accepted and the session has no room for yet.
+    pub(crate) parked: Option<P::Command>,
+    send_within: Duration,
+}
+
+impl<P: Protocol, T: Transport, K: Timekeeper> fmt::Debug for Connection<P, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("session", self.driver().session()).finish_non_exhaustive()
+    }
+}
+
+impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
+    /// A connection from its driver; `send` waits for room at most `send_within`.
+    pub fn from_driver(driver: Driver<P, T, K>, send_within: Duration) -> Self {
+        Self { open: Open(driver), early: VecDeque::new(), parked: None, send_within }
+    }
+
+    /// The next event; `None` after [`Event::Closed`]. Cancel-safe: dropping the future loses nothing.
+    pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
+        poll_fn(|cx| self.poll_next_event(cx)).await
+    }
+
+    /// As [`next_event`](Self::next_event), as a poll.
+    pub fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
+        if let Some(event) = self.early.pop_front() {
+            return Poll::Ready(Some(event));
+        }
+        self.open.poll_event(cx)
+    }
+
+    /// Queues a command, waiting for room within [`Options::send_within`](crate::Options::send_within), and starts to
+    /// transmit unless further messages wait to be taken: a batch of answers leaves in one write, once its last
+    /// message was taken. Cancel-safe: until it returns nothing was queued.
+    ///
+    /// # Errors
+    /// The command comes back: see [`SendError`].
+    pub async fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    where
+        K: Clone,
+    {
+        self.feed(command).await?;
+        if !self.driver().session().interest().event {
+            poll_fn(|cx| {
+                self.open.poll_write_once(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Queues a command, waiting for room, and leaves the transmission to the next poll of this connection.
+    ///
+    /// # Errors
+    /// The command comes back: see [`SendError`].
+    pub async fn feed(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    where
+        K: Clone,
+    {
+        let mut command = match self.open.send(command) {
+            Ok(()) => return Ok(()),
+            Err(refused) if refused.is_temporary() => Some(refused.into_command()),
+            Err(refused) => return Err(refused.into()),
+        };
+        let clock = self.driver().timekeeper().clone();
+        let deadline = clock.now().after(self.send_within);
+        let sent = within(
+            clock,
+            deadline,
+            poll_fn(|cx| {
+                loop {
+                    // Polled only while the command is here.
+                    let Some(waiting) = command.take() else { return Poll::Ready(Ok(())) };
+                    match self.open.send(waiting) {
+                        Ok(()) => return Poll::Ready(Ok(())),
+                        Err(refused) if refused.is_temporary() => command = Some(refused.into_command()),
+                        Err(refused) => return Poll::Ready(Err(refused)),
+                    }
+                    if self.open.poll_progress(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }),
+        )
+        .await;
+        match (sent, command) {
+            (Some(Ok(())), _) => Ok(()),
+            (Some(Err(refused)), _) => Err(refused.into()),
+            (None, Some(command)) => Err(SendError::TimedOut { command, waited: self.send_within }),
+            // The deadline cannot pass while the command is with the session.
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Queues a command if it fits now.
+    ///
+    /// # Errors
+    /// The command comes back with the reason.
+    pub fn try_send(&mut self, command: P::Command) -> Result<(), duologue_core::SendError<P::Command>> {
+        self.open.send(command)
+    }
+
+    /// Waits until everything queued was handed to the transport, or nothing more can be.
+    pub async fn flush(&mut self) {
+        poll_fn(|cx| self.open.poll_flush(cx)).await;
+    }
+
+    /// Our half-close: what was accepted is flushed, then FIN; receiving goes on. It is carried out as events are
+    /// awaited.
+    pub fn finish(&mut self) {
+        self.open.finish();
+    }
+
+    /// Wants nothing more from the peer: what still comes is thrown away. Sending goes on.
+    pub fn shutdown_read(&mut self) {
+        self.open.shutdown_read();
+    }
+
+    /// Says goodbye and begins to end the session; carried out as events are awaited, up to [`Event::Closed`].
+    pub fn start_close(&mut self, intent: CloseIntent) {
+        self.open.close(intent);
+    }
+
+    /// Closes in order (goodbye, flush, FIN, bounded linger, release) and tells how it ended. Messages that come before
+    /// the peer's end are dropped; take them with [`start_close`](Self::start_close) and
+    /// [`next_event`](Self::next_event).
+    pub async fn close(mut self, code: Code) -> Closed<P::Violation> {
+        self.start_close(CloseIntent::Goodbye(code));
+        self.closed().await
+    }
+
+    /// Resets the connection. [`Event::Closed`] follows.
+    pub fn abort(&mut self, code: Code) {
+        self.open.abort(code);
+    }
+
+    /// Drives to the end and tells how it ended; messages on the way are dropped.
+    pub async fn closed(&mut self) -> Closed<P::Violation> {
+        loop {
+            match self.next_event().await {
+                Some(Event::Closed(closed)) => return closed,
+                Some(_) => {}
+                // `Closed` was taken before: nothing will ever come.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Two handles: one to receive, and one to send that can be cloned for any number of tasks.
+    pub fn split(self) -> (RecvHalf<P, T, K>, SendHalf<P, T, K>) {
+        split(self.open, self.early, self.send_within)
+    }
+
+    /// The session: its states, counters and cause.
+    pub fn session(&self) -> &Session<P> {
+        self.driver().session()
+    }
+
+    /// The transport: addresses, kernel counters.
+    pub fn transport(&self) -> &T {
+        self.driver().transport()
+    }
+
+    pub(crate) fn driver(&self) -> &Driver<P, T, K> {
+        &self.open
+    }
+
+    pub(crate) fn driver_mut(&mut self) -> &mut Driver<P, T, K> {
+        &mut self.open
+    }
+
+    pub(crate) fn early(&mut self) -> &mut VecDeque<Event<P::Event, P::Violation>> {
+        &mut self.early
+    }
+}
+
+impl<P: InPlace, T: Transport, K: Timekeeper> Connection<P, T, K> {
+    /// Hands messages to `handler` where they lie in the receive buffer, until there is something else to tell: an event,
+    /// or `None` after the end. Replies go straight into the send queue, and out in one write per read. Before each
+    /// message at least `reply_room` bytes are free for replies. The session must be made with
+    /// [`Delivery::InPlace`](duologue_core::Delivery::InPlace).
+    pub async fn handle<H>(&mut self, reply_room: usize, mut handler: H) -> Option<Event<P::Event, P::Violation>>
+    where
+        H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
+    {
+        poll_fn(|cx| {
+            if let Some(event) = self.early.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            self.open.poll_handle(cx, reply_room, &mut handler)
+        })
+        .await
+    }
+
+    /// As [`try_send`](Self::try_send), from borrowed bytes.
+    ///
+    /// # Errors
+    /// Why it was not queued.
+    pub fn try_send_in_place(&mut self, reply: P::Reply<'_>) -> Result<(), duologue_core::SendError<()>> {
+        self.open.send_in_place(reply)
+    }
+}

@@ -1,0 +1,390 @@
+//! The one loop for all runtimes: a session, its transport and its clock, on `core::task` alone.
+//!
+//! An adapter implements [`Transport`] and [`Timekeeper`]; [`Driver`] does the rest. Every round writes once, reads
+//! once and looks at the clock, so that neither direction starves the other; after a number of rounds the driver wakes
+//! itself and lets other tasks run.
+
+use core::fmt;
+use core::task::{Context, Poll};
+
+use bytes::BytesMut;
+use bytes::buf::Limit;
+
+use crate::closed::{CloseIntent, Code, Release};
+use crate::error::{SendError, TransportFault};
+use crate::protocol::{InPlace, Protocol};
+use crate::session::{Event, Interest, Replies, Session};
+use crate::time::Instant;
+
+/// Rounds of writing and reading before other tasks get their turn.
+const ROUNDS: usize = 32;
+/// Slices offered to one vectored write.
+const SLICES: usize = 32;
+/// Messages handled in place between two rounds.
+const BATCH: usize = 4096;
+
+/// Moves bytes. Each method is a poll: it registers the waker and returns `Pending`, or does its work now.
+pub trait Transport {
+    /// Reads into `buf`, never more than its limit, and tells how many bytes: 0 is the peer's FIN.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Limit<&mut BytesMut>,
+    ) -> Poll<Result<usize, TransportFault>>;
+
+    /// Writes from the front of `slices`, in order, and tells how many bytes were taken: at least 1.
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, TransportFault>>;
+
+    /// Sends FIN: the peer reads the end of our stream, and we can still read. Everything written before arrives first.
+    fn poll_shutdown_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>>;
+
+    /// Lets the transport go: [`Release::Abort`] resets it where that exists.
+    fn poll_release(&mut self, cx: &mut Context<'_>, how: Release) -> Poll<()>;
+
+    /// An empty buffer for the session, from a pool if there is one. None lets the session allocate its own.
+    fn take_buffer(&mut self) -> Option<BytesMut> {
+        None
+    }
+
+    /// Takes an empty buffer back into the pool.
+    fn give_buffer(&mut self, buffer: BytesMut) {
+        drop(buffer);
+    }
+}
+
+/// Tells the time and waits for it.
+pub trait Timekeeper {
+    /// The time now, never earlier than it was before.
+    fn now(&self) -> Instant;
+
+    /// Ready once [`now`](Self::now) is at or after `at`; otherwise registers the waker for then.
+    fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()>;
+}
+
+/// Drives one session over one transport.
+///
+/// It does nothing by itself: whoever polls it drives it. Dropping it drops the transport as it is, without goodbye and
+/// without flushing; [`close`](Self::close) and poll until [`Event::Closed`] to end in order.
+pub struct Driver<P: Protocol, T, K> {
+    session: Session<P>,
+    transport: T,
+    timekeeper: K,
+    /// The clock as of the last round.
+    now: Instant,
+    /// What the timekeeper waits for: at or before the session's deadline, so traffic never re-arms it.
+    armed: Option<Instant>,
+    rounds: u64,
+}
+
+impl<P: Protocol, T, K> fmt::Debug for Driver<P, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("session", &self.session).field("rounds", &self.rounds).finish_non_exhaustive()
+    }
+}
+
+/// What one round of input and output achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    Moved,
+    Blocked,
+}
+
+impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
+    /// Drives `session` over `transport`.
+    pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
+        let now = timekeeper.now();
+        Self { session, transport, timekeeper, now, armed: None, rounds: 0 }
+    }
+
+    /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
+        for _ in 0..ROUNDS {
+            if let Some(event) = self.next_ready() {
+                return Poll::Ready(Some(event));
+            }
+            if self.session.is_over() {
+                return Poll::Ready(None);
+            }
+            if self.round(cx) == Round::Blocked {
+                return Poll::Pending;
+            }
+        }
+        self.yield_now(cx)
+    }
+
+    /// An event that is there already, without any input or output.
+    pub fn next_ready(&mut self) -> Option<Event<P::Event, P::Violation>> {
+        let now = self.send_time();
+        self.session.poll_event(now)
+    }
+
+    /// Reads and writes as far as it goes without waiting, whether or not events wait: for a task that only sends.
+    /// Ready once nothing is queued any more or the session can send no more; registers the waker otherwise.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            let Interest { event: _, read: _, write, shutdown_write, release, deadline: _ } = self.session.interest();
+            if !write && !shutdown_write && release.is_none() {
+                return Poll::Ready(());
+            }
+            if self.round(cx) == Round::Blocked {
+                return Poll::Pending;
+            }
+        }
+        self.yield_now(cx)
+    }
+
+    /// Drives until something changes for the application: an event, or room. Ready if something moved.
+    pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.round(cx) {
+            Round::Moved => Poll::Ready(()),
+            Round::Blocked => Poll::Pending,
+        }
+    }
+
+    /// Writes what is queued once, if the transport takes it now.
+    pub fn poll_write_once(&mut self, cx: &mut Context<'_>) {
+        if self.session.interest().write {
+            self.refresh();
+            let _ = self.write(cx);
+        }
+    }
+
+    /// Queues a command; see [`Session::send`]. It is transmitted when the driver is next polled.
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    pub fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
+        let now = self.send_time();
+        self.lend_send();
+        self.session.send(now, command)
+    }
+
+    /// As [`Session::finish`].
+    pub fn finish(&mut self) {
+        let now = self.refresh();
+        self.session.finish(now);
+    }
+
+    /// As [`Session::shutdown_read`].
+    pub fn shutdown_read(&mut self) {
+        let now = self.refresh();
+        self.session.shutdown_read(now);
+    }
+
+    /// As [`Session::close`]; poll until [`Event::Closed`].
+    pub fn close(&mut self, intent: CloseIntent) {
+        let now = self.refresh();
+        self.session.close(now, intent);
+    }
+
+    /// As [`Session::abort`]; poll until [`Event::Closed`].
+    pub fn abort(&mut self, code: Code) {
+        let now = self.refresh();
+        self.session.abort(now, code);
+    }
+
+    /// The transport failed in a way that only its owner saw.
+    pub fn transport_failed(&mut self, fault: TransportFault) {
+        let now = self.refresh();
+        self.session.transport_failed(now, fault);
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Session<P> {
+        &self.session
+    }
+
+    /// The transport, to ask it something (addresses, kernel counters).
+    #[must_use]
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    /// The timekeeper.
+    #[must_use]
+    pub fn timekeeper(&self) -> &K {
+        &self.timekeeper
+    }
+
+    /// Rounds of input and output since the start: a measure of work.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// The parts, as they are.
+    pub fn into_parts(self) -> (Session<P>, T, K) {
+        (self.session, self.transport, self.timekeeper)
+    }
+
+    /// One write, one read, one look at the clock. Input and output come before time-outs: after a long sleep of the
+    /// whole process what the peer said meanwhile counts.
+    fn round(&mut self, cx: &mut Context<'_>) -> Round {
+        self.rounds += 1;
+        let now = self.refresh();
+        let Interest { event: _, read, write, shutdown_write: _, release, deadline: _ } = self.session.interest();
+        if let Some(how) = release {
+            return self.release(cx, how);
+        }
+        let mut round = Round::Blocked;
+        if write && self.write(cx) == Round::Moved {
+            round = Round::Moved;
+        }
+        if self.session.interest().shutdown_write {
+            match self.transport.poll_shutdown_write(cx) {
+                Poll::Ready(Ok(())) => self.session.shutdown_done(now),
+                Poll::Ready(Err(fault)) => self.session.transport_failed(now, fault),
+                Poll::Pending => {}
+            }
+            if !self.session.interest().shutdown_write {
+                round = Round::Moved;
+            }
+        }
+        if read && self.read(cx) == Round::Moved {
+            round = Round::Moved;
+        }
+        if self.keep_time(cx) == Round::Moved {
+            round = Round::Moved;
+        }
+        round
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Round {
+        let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
+        let filled = self.session.transmit(&mut slices);
+        match self.transport.poll_write(cx, &slices[..filled]) {
+            Poll::Ready(Ok(n)) => self.session.transmitted(self.now, n),
+            Poll::Ready(Err(fault)) => self.session.transport_failed(self.now, fault),
+            Poll::Pending => return Round::Blocked,
+        }
+        if let Some(buffer) = self.session.reclaim_send() {
+            self.transport.give_buffer(buffer);
+        }
+        Round::Moved
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Round {
+        // An earlier step of this round may have ended the reading.
+        if !self.session.interest().read {
+            return Round::Moved;
+        }
+        if self.session.wants_buffers().0 {
+            if let Some(unused) = self.transport.take_buffer().and_then(|buffer| self.session.lend_recv(buffer)) {
+                self.transport.give_buffer(unused);
+            }
+        }
+        let round = match self.transport.poll_read(cx, &mut self.session.recv_buf()) {
+            Poll::Ready(Ok(0)) => {
+                self.session.received_eof(self.now);
+                Round::Moved
+            }
+            Poll::Ready(Ok(_)) => {
+                self.session.received(self.now);
+                Round::Moved
+            }
+            Poll::Ready(Err(fault)) => {
+                self.session.transport_failed(self.now, fault);
+                Round::Moved
+            }
+            Poll::Pending => Round::Blocked,
+        };
+        if let Some(buffer) = self.session.reclaim_recv() {
+            self.transport.give_buffer(buffer);
+        }
+        round
+    }
+
+    /// Waits for the session's deadline. What is armed earlier is left alone and looks again when it comes, so that
+    /// a deadline that traffic moves back every message costs nothing.
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> Round {
+        let Some(deadline) = self.session.interest().deadline else { return Round::Blocked };
+        if deadline.at <= self.now {
+            self.session.handle_timeout(self.now);
+            return Round::Moved;
+        }
+        let at = self.armed.filter(|armed| *armed > self.now && *armed <= deadline.at).unwrap_or(deadline.at);
+        self.armed = Some(at);
+        match self.timekeeper.poll_until(cx, at) {
+            Poll::Ready(()) => {
+                self.armed = None;
+                let now = self.refresh();
+                self.session.handle_timeout(now);
+                Round::Moved
+            }
+            Poll::Pending => Round::Blocked,
+        }
+    }
+
+    fn lend_send(&mut self) {
+        if self.session.wants_buffers().1 {
+            if let Some(unused) = self.transport.take_buffer().and_then(|buffer| self.session.lend_send(buffer)) {
+                self.transport.give_buffer(unused);
+            }
+        }
+    }
+
+    fn release(&mut self, cx: &mut Context<'_>, how: Release) -> Round {
+        if self.transport.poll_release(cx, how).is_pending() {
+            return Round::Blocked;
+        }
+        self.session.released();
+        Round::Moved
+    }
+
+    /// The time for an intent: read anew unless output queued before proves that the last reading is recent.
+    fn send_time(&mut self) -> Instant {
+        if self.session.buffered().1 == 0 { self.refresh() } else { self.now }
+    }
+
+    fn refresh(&mut self) -> Instant {
+        self.now = self.now.max(self.timekeeper.now());
+        self.now
+    }
+
+    fn yield_now<R>(&self, cx: &mut Context<'_>) -> Poll<R> {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
+    /// Hands messages to `handler` in place until there is something else to tell: [`Event::PeerFinished`],
+    /// [`Event::Writable`], [`Event::Closed`], the last message of a stream that ended without its end mark; `None`
+    /// after the end. See [`Session::handle`] for `reply_room`.
+    pub fn poll_handle<H>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reply_room: usize,
+        handler: &mut H,
+    ) -> Poll<Option<Event<P::Event, P::Violation>>>
+    where
+        H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
+    {
+        for _ in 0..ROUNDS {
+            self.lend_send();
+            let handled = self.session.handle(self.now, reply_room, BATCH, &mut *handler);
+            // Under in-place delivery this brings everything but messages.
+            if let Some(event) = self.session.poll_event(self.now) {
+                return Poll::Ready(Some(event));
+            }
+            if self.session.is_over() {
+                return Poll::Ready(None);
+            }
+            if self.round(cx) == Round::Blocked && handled < BATCH {
+                return Poll::Pending;
+            }
+        }
+        self.yield_now(cx)
+    }
+
+    /// As [`Session::send_in_place`].
+    ///
+    /// # Errors
+    /// As [`Session::send_in_place`].
+    pub fn send_in_place(&mut self, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
+        let now = self.send_time();
+        self.lend_send();
+        self.session.send_in_place(now, reply)
+    }
+}

@@ -1,0 +1,311 @@
+//! The protocol seam: what a wire protocol implements to become a full-duplex session.
+
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::closed::{Cause, Code};
+use crate::recv_buf::RecvBuf;
+use crate::rng::Rng;
+use crate::send_queue::{NoRoom, SendQueue};
+use crate::time::{Instant, TimeoutReason};
+use crate::timers::{TimerSet, Timers};
+
+/// A wire protocol: pure, without a clock, a socket or a thread. A [`Session`](crate::Session) calls it.
+///
+/// A protocol may decode, answer by itself, arm timers and say goodbye. For the common case of frames and nothing
+/// more there is [`Framed`](crate::framed::Framed), which is written on this trait as any user's protocol would be.
+pub trait Protocol: Sized {
+    /// What the application receives.
+    type Event;
+    /// What the application sends.
+    type Command;
+    /// The protocol's own timers; [`NoTimers`](crate::NoTimers) if it has none.
+    type Timer: TimerSet;
+    /// How the peer can break the protocol.
+    type Violation: core::error::Error + Clone + 'static;
+
+    /// The transport is connected. Write what opens the conversation, and call [`Cx::establish`] as soon as
+    /// commands may be sent: here, if there is no handshake.
+    fn start(&mut self, cx: &mut Cx<'_, Self>) {
+        cx.establish();
+    }
+
+    /// Takes at most one message off the front of `rx`. Called again while it returns [`Step::Progress`], and
+    /// after a [`Step::Event`] was taken by the application. Work per call is bounded by `rx`.
+    ///
+    /// # Errors
+    /// The peer broke the protocol. The session calls [`begin_close`](Self::begin_close), flushes and ends.
+    fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<Self::Event>, Self::Violation>;
+
+    /// The peer's FIN came after `rest`, of which [`decode`](Self::decode) made no message.
+    ///
+    /// # Errors
+    /// The peer may not end its stream here.
+    fn eof(&mut self, cx: &mut Cx<'_, Self>, rest: &mut RecvBuf) -> Result<EofAction<Self::Event>, Self::Violation> {
+        let _ = cx;
+        Ok(if rest.is_empty() { EofAction::Clean } else { EofAction::Truncated { missing: None } })
+    }
+
+    /// Encodes one command into `cx.tx`. What a refused command wrote is undone.
+    ///
+    /// # Errors
+    /// The command comes back, with the room it needs or with what is wrong with it.
+    fn command(&mut self, cx: &mut Cx<'_, Self>, command: Self::Command) -> Result<(), Refused<Self::Command>>;
+
+    /// A timer of [`Timer`](Self::Timer) came. It is disarmed before the call.
+    ///
+    /// # Errors
+    /// The session ends with the fault.
+    fn timer(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        timer: Self::Timer,
+    ) -> Result<Step<Self::Event>, Fault<Self::Violation>> {
+        let _ = (cx, timer);
+        Ok(Step::Progress)
+    }
+
+    /// The peer was quiet for [`Keepalive::quiet`](crate::Keepalive): write a probe that it must answer, and
+    /// return true. Any byte from the peer counts as the answer. False, the default: the protocol has no probe.
+    fn keepalive(&mut self, cx: &mut Cx<'_, Self>) -> bool {
+        let _ = cx;
+        false
+    }
+
+    /// Bytes were transmitted while the protocol was not [`quiescent`](Self::quiescent) or held messages back:
+    /// write what now fits.
+    fn refill(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// The application sends nothing more, and goes on receiving: write what ends our stream, if anything does.
+    fn finish(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// The session ends for `cause`: write the goodbye that fits it. [`CloseStep::AwaitPeer`] keeps decoding
+    /// until [`Step::Close`], bounded by the close-handshake time-out; it counts only for ends that leave the
+    /// peer in good standing (our close, idleness).
+    fn begin_close(&mut self, cx: &mut Cx<'_, Self>, cause: &Cause<Self::Violation>) -> CloseStep {
+        let _ = (cx, cause);
+        CloseStep::Done
+    }
+
+    /// Nothing that was accepted waits inside the protocol. Our FIN waits for it, within the flush time-out.
+    fn quiescent(&self) -> bool {
+        true
+    }
+
+    /// The most bytes that [`decode`](Self::decode) may need at once to make progress, checked against
+    /// [`Limits::recv_buffer`](crate::Limits::recv_buffer) when a session is made.
+    fn max_unit(&self) -> usize {
+        1
+    }
+}
+
+/// A protocol whose messages can be handled where they lie in the receive buffer, and answered from borrowed
+/// bytes: nothing is counted or copied.
+pub trait InPlace: Protocol {
+    /// A message borrowed from the receive buffer.
+    type View<'a>;
+    /// A command borrowed from wherever its bytes are.
+    type Reply<'a>;
+
+    /// As [`Protocol::decode`], with a view instead of an owned event.
+    ///
+    /// # Errors
+    /// As [`Protocol::decode`].
+    fn decode_in_place<'a>(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        rx: &'a mut RecvBuf,
+    ) -> Result<Step<Self::View<'a>>, Self::Violation>;
+
+    /// As [`Protocol::command`], from borrowed bytes.
+    ///
+    /// # Errors
+    /// The room that is needed, or what is wrong with the reply.
+    fn reply(&mut self, cx: &mut Cx<'_, Self>, reply: Self::Reply<'_>) -> Result<(), Refusal>;
+}
+
+/// What one call of `decode` or `timer` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<E> {
+    /// The bytes do not make a message yet. `hint` further bytes would help; 0 if that is unknown.
+    NeedMore {
+        /// Bytes to make room for.
+        hint: usize,
+    },
+    /// Bytes were consumed or the state moved on; there is nothing for the application.
+    Progress,
+    /// A message for the application.
+    Event(E),
+    /// The peer ended the conversation in the protocol's own words; our answer, if one is due, was written.
+    Close(Code),
+}
+
+/// What the end of the peer's stream means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EofAction<E> {
+    /// It ended between messages.
+    Clean,
+    /// The rest was the last message.
+    Final(E),
+    /// It ended inside a message.
+    Truncated {
+        /// Bytes that were still due, where that is known.
+        missing: Option<u64>,
+    },
+}
+
+/// Whether the goodbye needs an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseStep {
+    /// Nothing more to wait for.
+    Done,
+    /// The peer answers; `decode` returns [`Step::Close`] when it did.
+    AwaitPeer,
+}
+
+/// What a timer found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault<V> {
+    /// What was waited for did not come. [`TimeoutReason::KeepaliveReply`] and [`TimeoutReason::Request`] take
+    /// the peer for dead and reset; other reasons say goodbye first.
+    Timeout(TimeoutReason),
+    /// The peer broke the protocol.
+    Violation(V),
+}
+
+/// A refused command and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused<C> {
+    /// The command, unchanged.
+    pub command: C,
+    /// The reason.
+    pub why: Refusal,
+}
+
+impl<C> Refused<C> {
+    /// Gives `command` back.
+    pub const fn new(command: C, why: Refusal) -> Self {
+        Self { command, why }
+    }
+}
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not fit now, or never will.
+    NoRoom(NoRoom),
+    /// The protocol cannot express it.
+    Invalid(&'static str),
+}
+
+impl From<NoRoom> for Refusal {
+    fn from(no_room: NoRoom) -> Self {
+        Self::NoRoom(no_room)
+    }
+}
+
+/// A payload that is borrowed or owned: what an encoder that serves both writes.
+#[derive(Clone, Debug)]
+pub enum Payload<'a> {
+    /// Copied into the send queue.
+    Borrowed(&'a [u8]),
+    /// Shared with the send queue from the share threshold on.
+    Owned(Bytes),
+}
+
+impl Payload<'_> {
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Their number.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// True if there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    /// Appends them to a message.
+    pub fn put(self, out: &mut crate::send_queue::Writer<'_>) {
+        match self {
+            Self::Borrowed(bytes) => out.put_slice(bytes),
+            Self::Owned(bytes) => out.put_bytes(bytes),
+        }
+    }
+}
+
+/// What a protocol sees of its session during a call.
+pub struct Cx<'a, P: Protocol> {
+    /// The time of the fact or intent that led here.
+    pub now: Instant,
+    /// The way out.
+    pub tx: &'a mut SendQueue,
+    /// The protocol's timers.
+    pub timers: &'a mut Timers<P::Timer>,
+    /// Randomness from the session's seed.
+    pub rng: &'a mut Rng,
+    pub(crate) link: &'a mut Link,
+}
+
+impl<P: Protocol> fmt::Debug for Cx<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("now", &self.now).field("link", &self.link).finish_non_exhaustive()
+    }
+}
+
+impl<P: Protocol> Cx<'_, P> {
+    /// The opening is over: commands may be sent.
+    pub fn establish(&mut self) {
+        self.link.established = true;
+    }
+
+    /// When the last byte came from the peer, or when the session started.
+    #[must_use]
+    pub fn last_received(&self) -> Instant {
+        self.link.last_received
+    }
+
+    /// When the transport took the last byte, or when the session started.
+    #[must_use]
+    pub fn last_transmitted(&self) -> Instant {
+        self.link.last_transmitted
+    }
+
+    /// The peer can be heard: its stream is open, and the application leaves room to read. While this is false the
+    /// peer's silence proves nothing.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.link.listening
+    }
+
+    /// The deadline `wait` from now.
+    #[must_use]
+    pub fn after(&self, wait: Duration) -> Instant {
+        self.now.after(wait)
+    }
+}
+
+/// What the session and its protocol share about the byte stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) established: bool,
+    pub(crate) listening: bool,
+    pub(crate) last_received: Instant,
+    pub(crate) last_transmitted: Instant,
+}

@@ -1,0 +1,651 @@
+//! The send queue: bytes on their way out, bounded, with a ledger of which message they belong to.
+
+use alloc::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::error::{LimitExceeded, Misuse};
+
+/// A refusal for want of room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Bytes that the message needs.
+    pub need: usize,
+    /// Bytes that are free for messages now.
+    pub room: usize,
+    /// Bytes that are free when the queue is empty.
+    pub limit: usize,
+}
+
+/// What a protocol writes to: messages in `command`, answers of its own anywhere.
+#[derive(Debug)]
+pub struct SendQueue {
+    /// Everything that was copied, in order; the first `head` bytes are already transmitted.
+    copied: BytesMut,
+    head: usize,
+    /// How copied stretches and shared segments alternate; empty while nothing is shared.
+    order: VecDeque<Segment>,
+    ledger: Ledger,
+    /// Unsent bytes of messages and of answers.
+    data: usize,
+    control: usize,
+    limit: usize,
+    reserve: usize,
+    threshold: usize,
+    /// While a command is being encoded: the bytes it has written so far.
+    command: Option<usize>,
+    /// Our FIN is due or the transport is gone: whatever is written goes nowhere.
+    closed: bool,
+    fault: Option<QueueFault>,
+}
+
+/// What a protocol did to the queue that ends the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueueFault {
+    Overflow(LimitExceeded),
+    Misuse(Misuse),
+}
+
+#[derive(Debug)]
+enum Segment {
+    Copied(usize),
+    Shared(Bytes),
+}
+
+/// A point to which a refused command is undone.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    copied: usize,
+    segments: usize,
+    last_copied: Option<usize>,
+    data: usize,
+    held: u64,
+}
+
+impl SendQueue {
+    pub(crate) fn new(limit: usize, reserve: usize, threshold: usize) -> Self {
+        Self {
+            copied: BytesMut::new(),
+            head: 0,
+            order: VecDeque::new(),
+            ledger: Ledger::default(),
+            data: 0,
+            control: 0,
+            limit,
+            reserve,
+            threshold,
+            command: None,
+            closed: false,
+            fault: None,
+        }
+    }
+
+    /// Reserves room for a message of the command being encoded, at most `need` bytes. A command may reserve
+    /// several times; it counts as one message, and is undone as a whole if it is refused in the end.
+    ///
+    /// # Errors
+    /// [`NoRoom`] with the numbers; give the command back with it.
+    pub fn message(&mut self, need: usize) -> Result<Writer<'_>, NoRoom> {
+        self.writer(need, Kind::Data)
+    }
+
+    /// Reserves room for an answer of the protocol's own (pong, ack, window, goodbye), at most `need` bytes.
+    /// Answers have a reserve beside the messages' room, so that reading never waits for writing. If even that
+    /// is full, what is written goes nowhere and the session ends with a limit.
+    ///
+    /// After our FIN what is written goes nowhere, silently: the peer can no longer be answered.
+    pub fn control(&mut self, need: usize) -> Writer<'_> {
+        if self.closed {
+            return Writer { queue: self, kind: Kind::Sink, reserved: need, written: 0 };
+        }
+        let free = (self.limit + self.reserve).saturating_sub(self.data + self.control);
+        if need > free {
+            let overflow = LimitExceeded::ControlReserve { need, reserve: self.reserve };
+            self.fault.get_or_insert(QueueFault::Overflow(overflow));
+            return Writer { queue: self, kind: Kind::Sink, reserved: need, written: 0 };
+        }
+        Writer { queue: self, kind: Kind::Control, reserved: need, written: 0 }
+    }
+
+    /// Says that the command being encoded is accepted now and written later, by [`held`](Self::held): the
+    /// peer's credit or acknowledgement is missing. Until then it counts as unsent.
+    pub fn hold(&mut self) {
+        self.ledger.held += 1;
+        self.ledger.accepted += 1;
+    }
+
+    /// Reserves room for a message that was held back, at most `need` bytes.
+    ///
+    /// # Errors
+    /// [`NoRoom`] with the numbers; try again when bytes were transmitted.
+    pub fn held(&mut self, need: usize) -> Result<Writer<'_>, NoRoom> {
+        self.writer(need, Kind::Held)
+    }
+
+    /// Bytes that are free for messages now; 0 once our FIN is due.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if self.closed {
+            return 0;
+        }
+        let borrowed = self.control.saturating_sub(self.reserve);
+        self.limit.saturating_sub(self.data + borrowed)
+    }
+
+    /// Bytes queued and not yet transmitted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.data + self.control
+    }
+
+    /// Nothing is queued.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn take_fault(&mut self) -> Option<QueueFault> {
+        self.fault.take()
+    }
+
+    /// Starts a command: what is written until [`commit`](Self::commit) is one message.
+    pub(crate) fn begin(&mut self) -> Mark {
+        self.command = Some(0);
+        Mark {
+            copied: self.copied.len() - self.head,
+            segments: self.order.len(),
+            last_copied: match self.order.back() {
+                Some(Segment::Copied(n)) => Some(*n),
+                _ => None,
+            },
+            data: self.data,
+            held: self.ledger.held,
+        }
+    }
+
+    pub(crate) fn commit(&mut self) {
+        if let Some(written) = self.command.take() {
+            if written > 0 {
+                self.ledger.accepted += 1;
+                self.ledger.record(written, true);
+            }
+        }
+    }
+
+    pub(crate) fn rollback(&mut self, mark: Mark) {
+        self.command = None;
+        self.copied.truncate(self.head + mark.copied);
+        self.order.truncate(mark.segments);
+        if let (Some(Segment::Copied(n)), Some(before)) = (self.order.back_mut(), mark.last_copied) {
+            *n = before;
+        }
+        self.data = mark.data;
+        self.ledger.accepted -= self.ledger.held - mark.held;
+        self.ledger.held = mark.held;
+    }
+
+    /// Offers slices of what is queued, in order, and tells how many.
+    pub(crate) fn peek<'a>(&'a self, out: &mut [&'a [u8]]) -> usize {
+        let copied = self.copied.get(self.head..).unwrap_or_default();
+        if self.order.is_empty() {
+            return match out.first_mut() {
+                Some(slot) if !copied.is_empty() => {
+                    *slot = copied;
+                    1
+                }
+                _ => 0,
+            };
+        }
+        let mut rest = copied;
+        let mut filled = 0;
+        for (slot, segment) in out.iter_mut().zip(&self.order) {
+            *slot = match segment {
+                Segment::Copied(n) => {
+                    let (part, tail) = rest.split_at((*n).min(rest.len()));
+                    rest = tail;
+                    part
+                }
+                Segment::Shared(bytes) => bytes,
+            };
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Takes `n` transmitted bytes off the front.
+    pub(crate) fn advance(&mut self, n: usize) -> Result<(), Misuse> {
+        let offered = self.len();
+        if n > offered {
+            return Err(Misuse::TransmittedTooMuch { reported: n, offered });
+        }
+        let control = self.ledger.transmitted(n);
+        self.control -= control;
+        self.data -= n - control;
+        if self.order.is_empty() {
+            self.head += n;
+        } else {
+            self.advance_segments(n);
+        }
+        if self.head == self.copied.len() {
+            self.copied.clear();
+            self.head = 0;
+        }
+        Ok(())
+    }
+
+    fn advance_segments(&mut self, mut n: usize) {
+        while n > 0 {
+            match self.order.front_mut() {
+                Some(Segment::Copied(left)) => {
+                    let step = n.min(*left);
+                    *left -= step;
+                    self.head += step;
+                    n -= step;
+                    if *left == 0 {
+                        self.order.pop_front();
+                    }
+                }
+                Some(Segment::Shared(bytes)) => {
+                    let step = n.min(bytes.len());
+                    bytes::Buf::advance(bytes, step);
+                    n -= step;
+                    if bytes.is_empty() {
+                        self.order.pop_front();
+                    }
+                }
+                None => return,
+            }
+        }
+        // Only copied bytes are left: back to the short way.
+        if let (1, Some(Segment::Copied(_))) = (self.order.len(), self.order.front()) {
+            self.order.clear();
+        }
+    }
+
+    /// Gives up everything queued. What was accepted and not transmitted stays counted as unsent.
+    pub(crate) fn discard(&mut self) {
+        self.copied = BytesMut::new();
+        self.head = 0;
+        self.order = VecDeque::new();
+        self.ledger.forget();
+        self.data = 0;
+        self.control = 0;
+    }
+
+    /// From now on nothing can be written.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(crate) fn has_no_buffer(&self) -> bool {
+        self.copied.capacity() == 0
+    }
+
+    pub(crate) fn lend(&mut self, buffer: BytesMut) -> Option<BytesMut> {
+        if !self.has_no_buffer() || !buffer.is_empty() {
+            return Some(buffer);
+        }
+        self.copied = buffer;
+        None
+    }
+
+    pub(crate) fn reclaim(&mut self) -> Option<BytesMut> {
+        if !self.is_empty() || self.copied.capacity() == 0 {
+            return None;
+        }
+        self.head = 0;
+        let mut buffer = core::mem::take(&mut self.copied);
+        buffer.clear();
+        Some(buffer)
+    }
+
+    fn writer(&mut self, need: usize, kind: Kind) -> Result<Writer<'_>, NoRoom> {
+        let room = self.room();
+        if need > room || self.closed {
+            return Err(NoRoom { need, room, limit: self.limit });
+        }
+        Ok(Writer { queue: self, kind, reserved: need, written: 0 })
+    }
+
+    fn make_room(&mut self, need: usize) {
+        let live = self.copied.len() - self.head;
+        if self.copied.capacity() - self.copied.len() < need && self.head >= live {
+            // The transmitted front is at least as large as what is left: moving costs less than was sent.
+            self.copied.copy_within(self.head.., 0);
+            self.copied.truncate(live);
+            self.head = 0;
+        }
+    }
+
+    fn put_copied(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
+        self.copied.put_slice(bytes);
+        if !self.order.is_empty() {
+            self.grow_copied_segment(bytes.len());
+        }
+    }
+
+    fn grow_copied_segment(&mut self, n: usize) {
+        match self.order.back_mut() {
+            Some(Segment::Copied(len)) => *len += n,
+            _ => self.order.push_back(Segment::Copied(n)),
+        }
+    }
+
+    fn put_shared(&mut self, bytes: Bytes) {
+        if self.order.is_empty() && self.copied.len() > self.head {
+            self.order.push_back(Segment::Copied(self.copied.len() - self.head));
+        }
+        self.order.push_back(Segment::Shared(bytes));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Data,
+    Held,
+    Control,
+    /// An answer that found no room.
+    Sink,
+}
+
+/// Writes one message or answer into the reserved room. What goes beyond the reservation is not written, and ends
+/// the session with [`Misuse::ReservationBroken`]: it is a bug of the protocol's implementation.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    queue: &'a mut SendQueue,
+    kind: Kind,
+    reserved: usize,
+    written: usize,
+}
+
+impl Writer<'_> {
+    /// Appends a copy of `bytes`.
+    #[inline]
+    pub fn put_slice(&mut self, bytes: &[u8]) {
+        if self.fits(bytes.len()) {
+            self.queue.put_copied(bytes);
+        }
+    }
+
+    /// Appends one byte.
+    #[inline]
+    pub fn put_u8(&mut self, byte: u8) {
+        self.put_slice(&[byte]);
+    }
+
+    /// Appends `bytes`: shared without a copy from the share threshold on, copied below it.
+    #[inline]
+    pub fn put_bytes(&mut self, bytes: Bytes) {
+        if bytes.len() < self.queue.threshold {
+            self.put_slice(&bytes);
+        } else if self.fits(bytes.len()) && !bytes.is_empty() {
+            self.queue.put_shared(bytes);
+        }
+    }
+
+    /// Bytes of the reservation that are left.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.reserved.saturating_sub(self.written)
+    }
+
+    #[inline]
+    fn fits(&mut self, n: usize) -> bool {
+        self.written += n;
+        self.written <= self.reserved && self.kind != Kind::Sink
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        if self.written > self.reserved {
+            let misuse = Misuse::ReservationBroken { reserved: self.reserved, written: self.written };
+            self.queue.fault = Some(QueueFault::Misuse(misuse));
+            return;
+        }
+        let written = self.written;
+        match (self.kind, &mut self.queue.command) {
+            (Kind::Sink, _) => {}
+            // Inside a command everything belongs to its one message, so that it is undone as a whole.
+            (Kind::Data | Kind::Control, Some(command)) => {
+                *command += written;
+                self.queue.data += written;
+            }
+            (Kind::Control, None) => {
+                self.queue.control += written;
+                self.queue.ledger.record(written, false);
+            }
+            // A message of the protocol's own accord.
+            (Kind::Data, None) => {
+                self.queue.data += written;
+                self.queue.ledger.accepted += 1;
+                self.queue.ledger.record(written, true);
+            }
+            (Kind::Held, _) => {
+                self.queue.data += written;
+                self.queue.ledger.held = self.queue.ledger.held.saturating_sub(1);
+                self.queue.ledger.record(written, true);
+            }
+        }
+    }
+}
+
+/// Counts messages against the bytes that carry them (law L14). Equal neighbours share one entry.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    runs: VecDeque<Run>,
+    /// Bytes of the front run's first message that are already transmitted.
+    front_sent: usize,
+    pub(crate) accepted: u64,
+    pub(crate) flushed: u64,
+    /// Accepted messages that the protocol has not written yet.
+    pub(crate) held: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    len: u32,
+    count: u32,
+    message: bool,
+}
+
+impl Ledger {
+    /// Messages accepted and not wholly transmitted.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.accepted - self.flushed
+    }
+
+    #[inline]
+    fn record(&mut self, len: usize, message: bool) {
+        // Limits keep the whole queue below 4 GiB.
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        if len == 0 {
+            self.flushed += u64::from(message);
+            return;
+        }
+        match self.runs.back_mut() {
+            Some(run) if run.len == len && run.message == message && run.count < u32::MAX => run.count += 1,
+            _ => self.runs.push_back(Run { len, count: 1, message }),
+        }
+    }
+
+    /// Takes `n` bytes off and tells how many of them belonged to answers.
+    fn transmitted(&mut self, mut n: usize) -> usize {
+        let mut control = 0;
+        while n > 0 {
+            let Some(run) = self.runs.front_mut() else { break };
+            let (len, count) = (run.len as usize, run.count as usize);
+            let left = len * count - self.front_sent;
+            let step = n.min(left);
+            let done = (self.front_sent + step) / len;
+            self.front_sent = (self.front_sent + step) % len;
+            if run.message {
+                self.flushed += done as u64;
+            } else {
+                control += step;
+            }
+            if done == count {
+                self.runs.pop_front();
+            } else {
+                run.count -= done as u32;
+            }
+            n -= step;
+        }
+        control
+    }
+
+    fn forget(&mut self) {
+        self.runs = VecDeque::new();
+        self.front_sent = 0;
+        self.held = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn queue(limit: usize) -> SendQueue {
+        SendQueue::new(limit, 8, 4)
+    }
+
+    fn message(q: &mut SendQueue, bytes: &'static [u8]) -> Result<(), NoRoom> {
+        let mark = q.begin();
+        let done = q.message(bytes.len()).map(|mut w| w.put_bytes(Bytes::from_static(bytes)));
+        if done.is_ok() { q.commit() } else { q.rollback(mark) }
+        done
+    }
+
+    fn all(q: &SendQueue) -> Vec<u8> {
+        let mut slices: [&[u8]; 16] = [&[]; 16];
+        let n = q.peek(&mut slices);
+        slices[..n].concat()
+    }
+
+    #[test]
+    fn copied_and_shared_bytes_come_out_in_order_however_they_are_taken() {
+        for step in 1..12 {
+            let mut q = queue(64);
+            for part in [&b"ab"[..], b"cdefg", b"h", b"ijklmnop", b"q", b"r"] {
+                message(&mut q, part).unwrap();
+            }
+            let mut out = Vec::new();
+            while !q.is_empty() {
+                let offered = all(&q);
+                let n = step.min(offered.len());
+                out.extend_from_slice(&offered[..n]);
+                q.advance(n).unwrap();
+            }
+            assert_eq!(out, b"abcdefghijklmnopqr", "step {step}");
+            assert_eq!((q.ledger().accepted, q.ledger().flushed), (6, 6));
+        }
+    }
+
+    #[test]
+    fn a_message_without_room_is_refused_and_changes_nothing() {
+        let mut q = queue(6);
+        message(&mut q, b"abc").unwrap();
+        assert_eq!(message(&mut q, b"defg"), Err(NoRoom { need: 4, room: 3, limit: 6 }));
+        assert_eq!(all(&q), b"abc");
+        assert_eq!(q.ledger().unsent(), 1);
+    }
+
+    #[test]
+    fn a_command_undone_after_it_wrote_leaves_no_trace() {
+        let mut q = queue(64);
+        message(&mut q, b"abcdef").unwrap();
+        message(&mut q, b"gh").unwrap();
+        let mark = q.begin();
+        q.message(2).unwrap().put_slice(b"ij");
+        q.message(5).unwrap().put_bytes(Bytes::from_static(b"klmno"));
+        q.hold();
+        q.rollback(mark);
+        assert_eq!(all(&q), b"abcdefgh");
+        assert_eq!((q.len(), q.ledger().accepted, q.ledger().held), (8, 2, 0));
+        q.advance(8).unwrap();
+        assert_eq!(q.ledger().unsent(), 0);
+    }
+
+    #[test]
+    fn answers_have_a_reserve_when_messages_fill_the_queue() {
+        let mut q = queue(3);
+        message(&mut q, b"abc").unwrap();
+        q.control(8).put_slice(b"12345678");
+        assert_eq!(q.take_fault(), None);
+        q.control(1).put_slice(b"9");
+        let overflow = LimitExceeded::ControlReserve { need: 1, reserve: 8 };
+        assert_eq!(q.take_fault(), Some(QueueFault::Overflow(overflow)));
+        assert_eq!(all(&q), b"abc12345678");
+        q.advance(5).unwrap();
+        assert_eq!((q.data, q.control, q.ledger().flushed), (0, 6, 1));
+    }
+
+    #[test]
+    fn answers_beyond_the_reserve_use_the_messages_room() {
+        let mut q = queue(10);
+        q.control(12).put_slice(&[0; 12]);
+        assert_eq!(q.take_fault(), None);
+        assert_eq!(q.room(), 6);
+    }
+
+    #[test]
+    fn writing_past_the_reservation_is_the_protocols_bug_and_is_cut() {
+        let mut q = queue(64);
+        q.control(2).put_slice(b"abc");
+        let misuse = Misuse::ReservationBroken { reserved: 2, written: 3 };
+        assert_eq!(q.take_fault(), Some(QueueFault::Misuse(misuse)));
+        assert!(q.is_empty());
+    }
+
+    #[test]
+    fn taking_more_than_was_offered_is_misuse() {
+        let mut q = queue(64);
+        message(&mut q, b"ab").unwrap();
+        assert_eq!(q.advance(3), Err(Misuse::TransmittedTooMuch { reported: 3, offered: 2 }));
+        assert_eq!(q.len(), 2);
+    }
+
+    #[test]
+    fn a_held_message_counts_as_unsent_until_it_is_written_and_transmitted() {
+        let mut q = queue(64);
+        let _mark = q.begin();
+        q.hold();
+        q.commit();
+        assert_eq!(q.ledger().unsent(), 1);
+        q.held(2).unwrap().put_slice(b"ab");
+        assert_eq!((q.ledger().held, q.ledger().unsent()), (0, 1));
+        q.advance(2).unwrap();
+        assert_eq!(q.ledger().unsent(), 0);
+    }
+
+    #[test]
+    fn what_is_given_up_stays_counted() {
+        let mut q = queue(64);
+        message(&mut q, b"ab").unwrap();
+        message(&mut q, b"cd").unwrap();
+        q.advance(3).unwrap();
+        q.discard();
+        assert_eq!((q.len(), q.ledger().unsent()), (0, 1));
+    }
+
+    #[test]
+    fn a_queue_that_is_fed_and_drained_in_pieces_does_not_grow() {
+        let mut q = queue(64);
+        for _ in 0..1000 {
+            message(&mut q, b"abc").unwrap();
+            message(&mut q, b"abc").unwrap();
+            q.advance(if q.len() > 40 { 9 } else { 5 }).unwrap();
+        }
+        assert!(q.copied.capacity() <= 256, "{}", q.copied.capacity());
+    }
+}

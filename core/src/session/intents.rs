@@ -1,0 +1,127 @@
+//! What the owner wants: send, finish, close, abort.
+
+use super::{Opening, Session, context};
+use crate::closed::{Cause, CloseIntent, Code};
+use crate::error::SendError;
+use crate::halves::{RecvInput, SendInput, SendState};
+use crate::protocol::{Protocol, Refusal};
+use crate::time::Instant;
+
+impl<P: Protocol> Session<P> {
+    /// Accepts a command into the send queue. Accepted means flushed, or counted in `Closed::unsent`.
+    ///
+    /// # Errors
+    /// The command comes back with the reason: see [`SendError`].
+    pub fn send(&mut self, now: Instant, command: P::Command) -> Result<(), SendError<P::Command>> {
+        let now = self.observe(now);
+        let command = self.check_open(command)?;
+        let mark = self.tx.begin();
+        match self.protocol.command(&mut context!(self, now), command) {
+            Ok(()) => {
+                self.tx.commit();
+                self.after_command(now);
+                Ok(())
+            }
+            Err(refused) => {
+                self.tx.rollback(mark);
+                Err(self.refused(refused.command, refused.why))
+            }
+        }
+    }
+
+    /// Our half-close: what was accepted is flushed, then FIN; receiving goes on. Before the session is open it
+    /// takes effect as soon as it is.
+    pub fn finish(&mut self, now: Instant) {
+        let now = self.observe(now);
+        self.finish_wanted = true;
+        self.settle(now);
+    }
+
+    /// Wants nothing more from the peer: what is buffered and what still comes is thrown away. Sending goes on.
+    pub fn shutdown_read(&mut self, now: Instant) {
+        let now = self.observe(now);
+        self.discard_received();
+        self.move_recv(RecvInput::Discard);
+        self.settle(now);
+    }
+
+    /// Ends the conversation: goodbye, flush, FIN, bounded linger, release. Asked again it only raises the
+    /// severity; the first cause stays.
+    pub fn close(&mut self, now: Instant, intent: CloseIntent) {
+        let now = self.observe(now);
+        self.end(now, Cause::LocalClose(intent.code()));
+        if let CloseIntent::Flush(_) = intent {
+            self.goodbye_over = true;
+        }
+        self.settle(now);
+    }
+
+    /// Ends it now: the transport is reset, and what was queued is counted as unsent.
+    pub fn abort(&mut self, now: Instant, code: Code) {
+        let now = self.observe(now);
+        self.discard_received();
+        self.move_recv(RecvInput::Stop);
+        self.end_at_once(Cause::LocalAbort(code));
+        self.settle(now);
+    }
+
+    /// Refuses commands outside the open state, and gives them back.
+    #[inline]
+    pub(super) fn check_open<C>(&mut self, command: C) -> Result<C, SendError<C>> {
+        if self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted {
+            return Ok(command);
+        }
+        Err(if self.cause.is_some() {
+            SendError::Closed { command }
+        } else if self.finish_wanted || self.send != SendState::Open {
+            SendError::Finished { command }
+        } else {
+            self.wanted_room.get_or_insert(0);
+            SendError::NotOpen { command }
+        })
+    }
+
+    #[inline]
+    pub(super) fn after_command(&mut self, now: Instant) {
+        self.after_protocol(now);
+        // The command may have unblocked the decoder: an answer was due before the next request.
+        if self.starved && !self.rx.is_empty() && self.event.is_none() {
+            self.starved = false;
+            self.settle(now);
+        } else if self.is_unsettled() {
+            self.settle(now);
+        }
+    }
+
+    pub(super) fn refused<C>(&mut self, command: C, why: Refusal) -> SendError<C> {
+        match why {
+            Refusal::Invalid(why) => SendError::Invalid { command, why },
+            Refusal::NoRoom(r) if r.need > r.limit => SendError::TooLarge { command, need: r.need, limit: r.limit },
+            Refusal::NoRoom(r) => {
+                self.wanted_room = Some(self.wanted_room.map_or(r.need, |earlier| earlier.min(r.need)));
+                SendError::Full { command, need: r.need, room: r.room }
+            }
+        }
+    }
+
+    /// `Writable` is due once the refused message fits.
+    #[inline]
+    pub(super) fn wake_writer(&mut self) {
+        if let Some(need) = self.wanted_room {
+            if self.opening == Opening::Established && self.send == SendState::Open && need <= self.tx.room() {
+                self.wanted_room = None;
+                self.writable = true;
+            }
+        }
+    }
+
+    pub(super) fn move_send(&mut self, input: SendInput) {
+        if let Some(next) = self.send.on(input) {
+            self.send = next;
+            self.writable = false;
+            if !next.writes() {
+                self.tx.close();
+            }
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The session: one conversation over one byte stream, as a deterministic machine.
+//!
+//! ```text
+//!            received, received_eof                 poll_event, handle
+//!  transport ────────────────────────▶ receive half ───────────────────▶ application
+//!            ◀──────────────────────── send half    ◀───────────────────
+//!            transmit, shutdown_write               send, finish, close, abort
+//! ```
+//!
+//! Facts come in past tense, intents in the imperative, and [`Session::interest`] says at any time all that the
+//! machine wants. The order of closing is in `ending`, decoding in `receive`, intents in `intents`, facts in
+//! `facts`.
+
+mod ending;
+mod facts;
+mod intents;
+mod receive;
+mod upgrade;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::fmt;
+
+use bytes::BytesMut;
+
+use crate::closed::{Cause, Closed, Phase, Release, Side};
+use crate::config::{Config, Delivery, LimitsError};
+use crate::halves::{RecvState, SendState};
+use crate::protocol::{Cx, Link, Protocol};
+use crate::recv_buf::RecvBuf;
+use crate::rng::Rng;
+use crate::send_queue::SendQueue;
+use crate::time::{Deadline, Instant, TimeoutReason};
+use crate::timers::Timers;
+
+pub use receive::Replies;
+pub use upgrade::{UpgradeRefused, WhyNot};
+
+/// All that a session wants now. Level-triggered: asking twice is harmless, and a wish stands until it is met.
+///
+/// A driver destructures it in full, so that a new wish is a compile error and not a lost wake-up.
+#[must_use = "a wish that nobody looks at is a hang"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// `poll_event` has something (or `handle`, under in-place delivery).
+    pub event: bool,
+    /// Read into `recv_buf`, then say `received` or `received_eof`.
+    pub read: bool,
+    /// Write what `transmit` offers, then say `transmitted`.
+    pub write: bool,
+    /// Send FIN, then say `shutdown_done`.
+    pub shutdown_write: bool,
+    /// Let the transport go in this way, then say `released`.
+    pub release: Option<Release>,
+    /// Call `handle_timeout` at this time.
+    pub deadline: Option<Deadline>,
+}
+
+/// What a session tells its application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<E, V> {
+    /// A message of the protocol's.
+    App(E),
+    /// A message that was refused for want of room, or before the session was open, now fits.
+    Writable,
+    /// The peer sends nothing more. Everything before was delivered.
+    PeerFinished,
+    /// The end, once, and the last event.
+    Closed(Closed<V>),
+}
+
+/// Counters of a session, all since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Bytes handed to the transport.
+    pub bytes_transmitted: u64,
+    /// Messages delivered to the application.
+    pub events: u64,
+    /// Messages accepted from the application.
+    pub accepted: u64,
+    /// Accepted messages that were wholly handed to the transport.
+    pub flushed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Opening {
+    Connecting,
+    Handshaking,
+    Established,
+}
+
+/// One conversation over one byte stream. See the module and [`Interest`].
+pub struct Session<P: Protocol> {
+    protocol: P,
+    config: Arc<Config>,
+    rx: RecvBuf,
+    tx: SendQueue,
+    timers: Timers<P::Timer>,
+    rng: Rng,
+    link: Link,
+    now: Instant,
+
+    opening: Opening,
+    recv: RecvState,
+    send: SendState,
+
+    /// The message decoded ahead.
+    event: Option<P::Event>,
+    /// Messages that timers made.
+    late: VecDeque<P::Event>,
+    /// `decode` asked for more and nothing that could change its mind happened since.
+    starved: bool,
+    /// How often in a row `decode` made progress without consuming a byte.
+    stuck: u8,
+    /// The receive buffer is full because the application takes no events: silence proves nothing now.
+    paused: bool,
+
+    /// Room that a refused message needs.
+    wanted_room: Option<usize>,
+    writable: bool,
+    /// Intents that came before the session was open.
+    finish_wanted: bool,
+    peer_finished: PeerFinished,
+    first_fin: Option<Side>,
+
+    cause: Option<Cause<P::Violation>>,
+    goodbye_over: bool,
+    release: Option<Release>,
+    released: bool,
+    closed_taken: bool,
+    phase: Option<Phase>,
+
+    opening_deadline: Option<Deadline>,
+    /// The deadline of the closing stage reached: goodbye, flush, peer-first or linger.
+    stage_deadline: Option<Deadline>,
+    probe_sent: Option<Instant>,
+    can_probe: bool,
+    /// Since when the queued bytes make no progress.
+    stalled_since: Option<Instant>,
+    linger_left: u64,
+
+    undelivered: u64,
+    bytes_received: u64,
+    bytes_transmitted: u64,
+    events: u64,
+}
+
+/// The peer's FIN as the application sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerFinished {
+    NotYet,
+    Seen,
+    /// All before it was decoded; the event waits to be taken.
+    Due,
+    Taken,
+}
+
+impl<P: Protocol> fmt::Debug for Session<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("recv", &self.recv)
+            .field("send", &self.send)
+            .field("cause", &self.cause)
+            .field("buffered", &self.buffered())
+            .field("interest", &self.interest())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Protocol> Session<P> {
+    /// A session over a transport that is connected already. `seed` feeds the protocol's randomness.
+    ///
+    /// # Errors
+    /// The limits cannot work, for this protocol or at all.
+    pub fn new(protocol: P, config: impl Into<Arc<Config>>, seed: u64, now: Instant) -> Result<Self, LimitsError> {
+        let mut session = Self::connecting(protocol, config, seed, now)?;
+        session.connected(now);
+        Ok(session)
+    }
+
+    /// A session whose transport is still being connected: it wants nothing but its connect deadline until
+    /// [`connected`](Self::connected).
+    ///
+    /// # Errors
+    /// The limits cannot work, for this protocol or at all.
+    pub fn connecting(
+        protocol: P,
+        config: impl Into<Arc<Config>>,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Self, LimitsError> {
+        let config = config.into();
+        let limits = config.limits;
+        limits.validate(protocol.max_unit())?;
+        let connect = config.timeouts.connect;
+        let reason = TimeoutReason::Connect;
+        Ok(Self {
+            protocol,
+            rx: RecvBuf::new(limits.recv_buffer, limits.read_chunk),
+            tx: SendQueue::new(limits.send_buffer, limits.control_reserve, limits.share_threshold),
+            timers: Timers::new(),
+            rng: Rng::new(seed),
+            link: Link { established: false, listening: true, last_received: now, last_transmitted: now },
+            now,
+            opening: Opening::Connecting,
+            recv: RecvState::Open,
+            send: SendState::Open,
+            event: None,
+            late: VecDeque::new(),
+            starved: true,
+            stuck: 0,
+            paused: false,
+            wanted_room: None,
+            writable: false,
+            finish_wanted: false,
+            peer_finished: PeerFinished::NotYet,
+            first_fin: None,
+            cause: None,
+            goodbye_over: false,
+            release: None,
+            released: false,
+            closed_taken: false,
+            phase: None,
+            opening_deadline: connect.map(|wait| Deadline { at: now.after(wait), reason }),
+            stage_deadline: None,
+            probe_sent: None,
+            can_probe: config.timeouts.keepalive.is_some(),
+            stalled_since: None,
+            linger_left: limits.linger_bytes,
+            undelivered: 0,
+            bytes_received: 0,
+            bytes_transmitted: 0,
+            events: 0,
+            config,
+        })
+    }
+
+    /// All that the session wants now. It has no side effect.
+    pub fn interest(&self) -> Interest {
+        let event = self.has_event();
+        if self.released {
+            return Interest {
+                event,
+                read: false,
+                write: false,
+                shutdown_write: false,
+                release: None,
+                deadline: None,
+            };
+        }
+        if self.release.is_some() {
+            return Interest {
+                event,
+                read: false,
+                write: false,
+                shutdown_write: false,
+                release: self.release,
+                deadline: None,
+            };
+        }
+        let connected = self.opening != Opening::Connecting;
+        Interest {
+            event,
+            read: connected && self.recv.reads() && self.rx.space() > 0,
+            write: connected && self.send.writes() && !self.tx.is_empty(),
+            shutdown_write: self.send == SendState::ShuttingDown,
+            release: None,
+            deadline: self.deadline(),
+        }
+    }
+
+    /// The states of the two halves.
+    #[must_use]
+    pub fn states(&self) -> (RecvState, SendState) {
+        (self.recv, self.send)
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            bytes_received: self.bytes_received,
+            bytes_transmitted: self.bytes_transmitted,
+            events: self.events,
+            accepted: self.tx.ledger().accepted,
+            flushed: self.tx.ledger().flushed,
+        }
+    }
+
+    /// The opening is over and commands are accepted, or were.
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        self.opening == Opening::Established
+    }
+
+    /// The first cause of the end, as soon as there is one: long before `Closed` if output is still being flushed.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Cause<P::Violation>> {
+        self.cause.as_ref()
+    }
+
+    /// `Closed` was taken: there is nothing more to come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.closed_taken
+    }
+
+    /// Bytes that are free for messages now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.tx.room()
+    }
+
+    /// Bytes received and not decoded, and bytes queued and not transmitted.
+    #[must_use]
+    pub fn buffered(&self) -> (usize, usize) {
+        (self.rx.len(), self.tx.len())
+    }
+
+    /// The protocol, to ask it something.
+    #[must_use]
+    pub fn protocol(&self) -> &P {
+        &self.protocol
+    }
+
+    /// What it was configured with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether the session has no buffer of its own at the moment, to receive into and to queue output in.
+    #[must_use]
+    pub fn wants_buffers(&self) -> (bool, bool) {
+        (self.rx.has_no_buffer(), self.tx.has_no_buffer())
+    }
+
+    /// Lends an empty buffer to receive into, so that idle sessions need none. It comes straight back if the
+    /// session has one.
+    pub fn lend_recv(&mut self, buffer: BytesMut) -> Option<BytesMut> {
+        self.rx.lend(buffer)
+    }
+
+    /// Lends an empty buffer to queue output in, as [`lend_recv`](Self::lend_recv).
+    pub fn lend_send(&mut self, buffer: BytesMut) -> Option<BytesMut> {
+        self.tx.lend(buffer)
+    }
+
+    /// Takes the receive buffer back, empty, if nothing in it is unread.
+    pub fn reclaim_recv(&mut self) -> Option<BytesMut> {
+        self.rx.reclaim()
+    }
+
+    /// Takes the send buffer back, empty, if nothing is queued.
+    pub fn reclaim_send(&mut self) -> Option<BytesMut> {
+        self.tx.reclaim()
+    }
+
+    fn has_event(&self) -> bool {
+        self.event.is_some()
+            || !self.late.is_empty()
+            || self.writable
+            || self.peer_finished == PeerFinished::Due
+            || (self.config.delivery == Delivery::InPlace && self.can_decode())
+            || self.closed_is_due()
+    }
+
+    fn closed_is_due(&self) -> bool {
+        self.released && !self.closed_taken && self.recv.is_over() && self.peer_finished != PeerFinished::Due
+    }
+
+    fn can_decode(&self) -> bool {
+        !self.starved && self.recv.decodes() && self.opening != Opening::Connecting
+    }
+
+    fn peer_fin_seen(&self) -> bool {
+        self.peer_finished != PeerFinished::NotYet
+    }
+
+    /// The earliest of all deadlines. Each is computed from stored instants, so that arming one per message is a
+    /// store and nothing else.
+    fn deadline(&self) -> Option<Deadline> {
+        let all = [
+            self.opening_deadline,
+            self.stage_deadline,
+            self.stall_deadline(),
+            self.keepalive_deadline(),
+            self.idle_deadline(),
+            self.timers.next(),
+        ];
+        all.into_iter().fold(None, Deadline::earlier)
+    }
+
+    /// Bytes are queued, or our FIN is, and the transport takes nothing.
+    fn stall_deadline(&self) -> Option<Deadline> {
+        let wait = self.config.timeouts.write_stall?;
+        let since = self.stalled_since.filter(|_| !self.send.is_over())?;
+        Some(Deadline { at: since.after(wait), reason: TimeoutReason::WriteStall })
+    }
+
+    /// Neither direction moved. While the application takes no events, the peer's silence proves nothing.
+    fn idle_deadline(&self) -> Option<Deadline> {
+        let wait = self.config.timeouts.idle?;
+        if self.cause.is_some() || self.paused || self.opening == Opening::Connecting {
+            return None;
+        }
+        let last = self.link.last_received.max(self.link.last_transmitted);
+        Some(Deadline { at: last.after(wait), reason: TimeoutReason::Idle })
+    }
+
+    /// When to probe a quiet peer, or until when it must have answered.
+    fn keepalive_deadline(&self) -> Option<Deadline> {
+        let keepalive = self.config.timeouts.keepalive?;
+        let can_ask = self.send == SendState::Open && self.recv == RecvState::Open;
+        if !self.can_probe || !can_ask || self.paused || self.opening != Opening::Established {
+            return None;
+        }
+        Some(match self.probe_sent {
+            Some(sent) => Deadline { at: sent.after(keepalive.reply), reason: TimeoutReason::KeepaliveReply },
+            None => Deadline {
+                at: self.link.last_received.after(keepalive.quiet),
+                reason: TimeoutReason::KeepaliveSend,
+            },
+        })
+    }
+
+    /// Time never goes back inside a session, whatever the caller's clock does.
+    fn observe(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+}
+
+/// The context of a protocol's call, from the session's fields, so that the protocol itself can be borrowed beside it.
+macro_rules! context {
+    ($session:ident, $now:expr) => {
+        $crate::protocol::Cx {
+            now: $now,
+            tx: &mut $session.tx,
+            timers: &mut $session.timers,
+            rng: &mut $session.rng,
+            link: &mut $session.link,
+        }
+    };
+}
+use context;
+
+impl<P: Protocol> Session<P> {
+    fn with_protocol<R>(&mut self, now: Instant, call: impl FnOnce(&mut P, &mut Cx<'_, P>) -> R) -> R {
+        let result = call(&mut self.protocol, &mut context!(self, now));
+        self.after_protocol(now);
+        result
+    }
+}

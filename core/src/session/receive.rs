@@ -1,0 +1,294 @@
+//! The receive half: decoding, one message ahead, and delivery.
+
+use core::fmt;
+
+use super::{Event, Opening, PeerFinished, Session, context};
+use crate::closed::Cause;
+use crate::config::{Delivery, OnPeerFinish};
+use crate::error::{LimitExceeded, Misuse, SendError};
+use crate::halves::{RecvInput, RecvState, SendState};
+use crate::protocol::{Cx, EofAction, InPlace, Protocol, Refusal, Step};
+use crate::send_queue::QueueFault;
+use crate::time::Instant;
+
+impl<P: Protocol> Session<P> {
+    /// The next event, if there is one. After [`Event::Closed`] there is none.
+    pub fn poll_event(&mut self, now: Instant) -> Option<Event<P::Event, P::Violation>> {
+        let now = self.observe(now);
+        if self.writable {
+            self.writable = false;
+            return Some(Event::Writable);
+        }
+        if let Some(event) = self.event.take().or_else(|| self.late.pop_front()) {
+            self.events += 1;
+            self.decode_ahead(now);
+            if self.is_unsettled() {
+                self.settle(now);
+            }
+            return Some(Event::App(event));
+        }
+        if self.peer_finished == PeerFinished::Due {
+            self.peer_finished = PeerFinished::Taken;
+            if self.config.on_peer_finish == OnPeerFinish::FlushThenFinish {
+                self.finish(now);
+            }
+            self.settle(now);
+            return Some(Event::PeerFinished);
+        }
+        if self.closed_is_due() {
+            self.closed_taken = true;
+            return self.closed().map(Event::Closed);
+        }
+        None
+    }
+
+    /// Decodes until a message waits for the application or the bytes run out: what the protocol answers by
+    /// itself is never held up by messages that nobody has taken yet, up to the first of them.
+    pub(super) fn decode_ahead(&mut self, now: Instant) {
+        if self.config.delivery == Delivery::InPlace {
+            return;
+        }
+        while self.event.is_none() && self.can_decode() {
+            let before = self.rx.len();
+            let step = self.protocol.decode(&mut context!(self, now), &mut self.rx);
+            self.after_protocol(now);
+            self.event = self.take_step(now, before, step);
+        }
+    }
+
+    /// What a decoding step means for the session; the message, if it made one.
+    #[inline]
+    pub(super) fn take_step<E>(&mut self, now: Instant, before: usize, step: Result<Step<E>, P::Violation>) -> Option<E> {
+        match step {
+            Ok(Step::Event(event)) => {
+                self.stuck = 0;
+                return Some(event);
+            }
+            Ok(Step::Progress) if self.rx.len() < before => self.stuck = 0,
+            Ok(Step::Progress) => {
+                self.stuck += 1;
+                if self.stuck > 1 {
+                    self.end_at_once(Cause::Misuse(Misuse::DecodeStuck));
+                    self.stop_decoding();
+                }
+            }
+            Ok(Step::NeedMore { hint }) => {
+                self.stuck = 0;
+                self.starved = true;
+                self.rx.set_hint(hint);
+                if self.recv == RecvState::Open && self.rx.space() == 0 {
+                    let limit = self.rx.limit();
+                    self.end(now, Cause::Limit(LimitExceeded::RecvBuffer { limit }));
+                    self.stop_decoding();
+                }
+            }
+            Ok(Step::Close(code)) => self.peer_closed(now, code),
+            Err(violation) => {
+                self.end(now, Cause::Violation(violation));
+                self.stop_decoding();
+            }
+        }
+        None
+    }
+
+    /// After a violation nothing the peer says has a meaning, not even the answer to a goodbye.
+    fn stop_decoding(&mut self) {
+        self.discard_received();
+        self.move_recv(RecvInput::Discard);
+        self.goodbye_over = true;
+    }
+
+    /// The end of the input, once everything before it was decoded and taken.
+    pub(super) fn settle_eof(&mut self, now: Instant) {
+        if !self.starved || self.event.is_some() {
+            return;
+        }
+        match self.recv {
+            RecvState::Draining => {
+                let action = self.protocol.eof(&mut context!(self, now), &mut self.rx);
+                self.after_protocol(now);
+                match action {
+                    Ok(EofAction::Clean) => self.peer_stream_ended(),
+                    Ok(EofAction::Final(event)) => {
+                        self.event = Some(event);
+                        self.peer_stream_ended();
+                    }
+                    Ok(EofAction::Truncated { missing }) => {
+                        self.end(now, Cause::Truncated { missing });
+                        self.stop_decoding();
+                    }
+                    Err(violation) => {
+                        self.end(now, Cause::Violation(violation));
+                        self.stop_decoding();
+                    }
+                }
+            }
+            RecvState::Salvaging => {
+                self.discard_received();
+                self.move_recv(RecvInput::Drained);
+            }
+            _ => {}
+        }
+    }
+
+    fn peer_stream_ended(&mut self) {
+        self.rx.discard();
+        self.move_recv(RecvInput::Drained);
+        self.peer_finished = PeerFinished::Due;
+        if self.config.on_peer_finish == OnPeerFinish::Abort && self.cause.is_none() {
+            self.end_at_once(Cause::PeerFinished);
+        }
+    }
+
+    /// Throws away what is buffered and nobody will decode.
+    pub(super) fn discard_received(&mut self) {
+        self.undelivered += self.rx.discard() as u64;
+    }
+
+    pub(super) fn move_recv(&mut self, input: RecvInput) {
+        if let Some(next) = self.recv.on(input) {
+            self.recv = next;
+        }
+    }
+
+    /// What every call of the protocol may have left behind.
+    #[inline]
+    pub(super) fn after_protocol(&mut self, now: Instant) {
+        if self.stalled_since.is_none() && !self.tx.is_empty() {
+            self.stalled_since = Some(now);
+        }
+        if self.link.established && self.opening == Opening::Handshaking {
+            self.established();
+        }
+        match self.tx.take_fault() {
+            None => {}
+            Some(QueueFault::Overflow(limit)) => self.end_at_once(Cause::Limit(limit)),
+            Some(QueueFault::Misuse(misuse)) => self.end_at_once(Cause::Misuse(misuse)),
+        }
+    }
+
+    fn established(&mut self) {
+        self.opening = Opening::Established;
+        self.opening_deadline = None;
+        self.wake_writer();
+    }
+}
+
+impl<P: InPlace> Session<P> {
+    /// Hands messages to `handler` where they lie in the receive buffer, at most `budget` of them, and tells how
+    /// many. Before each, at least `reply_room` bytes must be free in the send queue; otherwise it stops, and goes
+    /// on when it is called after bytes were transmitted. With a `reply_room` of 0 it never waits for that.
+    ///
+    /// Only for sessions made with [`Delivery::InPlace`]; otherwise messages are events and this does nothing.
+    pub fn handle<H>(&mut self, now: Instant, reply_room: usize, budget: usize, mut handler: H) -> usize
+    where
+        H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
+    {
+        let now = self.observe(now);
+        let mut handled = 0;
+        if self.config.delivery != Delivery::InPlace {
+            return handled;
+        }
+        let reply_room = reply_room.min(self.tx.limit());
+        while handled < budget && self.can_decode() && (self.tx.room() >= reply_room || !self.send.writes()) {
+            let before = self.rx.len();
+            let step = self.handle_one(now, &mut handler);
+            self.after_protocol(now);
+            if self.take_step(now, before, step).is_some() {
+                handled += 1;
+                self.events += 1;
+            }
+        }
+        if handled == 0 || self.is_unsettled() || self.starved {
+            self.settle(now);
+        }
+        handled
+    }
+
+    #[inline]
+    fn handle_one<H>(&mut self, now: Instant, handler: &mut H) -> Result<Step<()>, P::Violation>
+    where
+        H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
+    {
+        let open = self.opening == Opening::Established && self.send == SendState::Open;
+        Ok(match self.protocol.decode_in_place(&mut context!(self, now), &mut self.rx)? {
+            Step::Event(view) => {
+                let cx = context!(self, now);
+                handler(view, &mut Replies { protocol: &mut self.protocol, cx, open });
+                Step::Event(())
+            }
+            Step::NeedMore { hint } => Step::NeedMore { hint },
+            Step::Progress => Step::Progress,
+            Step::Close(code) => Step::Close(code),
+        })
+    }
+
+    /// As [`send`](Self::send), from borrowed bytes.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), without a command to give back.
+    pub fn send_in_place(&mut self, now: Instant, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
+        let now = self.observe(now);
+        self.check_open(())?;
+        let mark = self.tx.begin();
+        match self.protocol.reply(&mut context!(self, now), reply) {
+            Ok(()) => {
+                self.tx.commit();
+                self.after_command(now);
+                Ok(())
+            }
+            Err(why) => {
+                self.tx.rollback(mark);
+                Err(self.refused((), why))
+            }
+        }
+    }
+}
+
+/// The way to answer from inside a handler of [`Session::handle`]: straight into the send queue.
+pub struct Replies<'a, 'b, P: InPlace> {
+    protocol: &'a mut P,
+    cx: Cx<'b, P>,
+    open: bool,
+}
+
+impl<P: InPlace> fmt::Debug for Replies<'_, '_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").field("room", &self.room()).finish_non_exhaustive()
+    }
+}
+
+impl<P: InPlace> Replies<'_, '_, P> {
+    /// Queues a reply.
+    ///
+    /// # Errors
+    /// The queue has no room (see `reply_room`), the protocol cannot express it, or sending is over.
+    pub fn send(&mut self, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
+        if !self.open {
+            return Err(SendError::Closed { command: () });
+        }
+        let mark = self.cx.tx.begin();
+        match self.protocol.reply(&mut self.cx, reply) {
+            Ok(()) => {
+                self.cx.tx.commit();
+                Ok(())
+            }
+            Err(why) => {
+                self.cx.tx.rollback(mark);
+                Err(match why {
+                    Refusal::Invalid(why) => SendError::Invalid { command: (), why },
+                    Refusal::NoRoom(r) if r.need > r.limit => {
+                        SendError::TooLarge { command: (), need: r.need, limit: r.limit }
+                    }
+                    Refusal::NoRoom(r) => SendError::Full { command: (), need: r.need, room: r.room },
+                })
+            }
+        }
+    }
+
+    /// Bytes that are free for replies.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.cx.tx.room()
+    }
+}

@@ -1,0 +1,114 @@
+//! The protocol's own timers: a fixed array, no heap, no wheel.
+
+use core::fmt::Debug;
+
+use crate::time::{Deadline, Instant, TimeoutReason};
+
+/// The names of a protocol's timers: a small enum, its variants numbered from 0.
+///
+/// ```
+/// use duologue_core::{Instant, TimeoutReason, TimerSet};
+///
+/// #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// enum Timer { Poll, Answer }
+///
+/// impl TimerSet for Timer {
+///     type Slots = [Option<Instant>; 2];
+///     const ALL: &'static [Self] = &[Timer::Poll, Timer::Answer];
+///     fn index(self) -> usize { self as usize }
+///     fn reason(self) -> TimeoutReason {
+///         match self {
+///             Timer::Poll => TimeoutReason::Protocol("poll"),
+///             Timer::Answer => TimeoutReason::Request,
+///         }
+///     }
+/// }
+/// ```
+pub trait TimerSet: Copy + Debug + Eq + 'static {
+    /// `[Option<Instant>; N]` with `N` the number of variants.
+    type Slots: AsRef<[Option<Instant>]> + AsMut<[Option<Instant>]> + Default + Clone + Debug;
+    /// Every variant, each at the position of its [`index`](Self::index).
+    const ALL: &'static [Self];
+    /// The variant's position in [`ALL`](Self::ALL) and in the slots.
+    fn index(self) -> usize;
+    /// Why the deadline is armed, for whoever looks at it.
+    fn reason(self) -> TimeoutReason;
+}
+
+/// No timers: the set of a protocol that needs none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTimers {}
+
+impl TimerSet for NoTimers {
+    type Slots = [Option<Instant>; 0];
+    const ALL: &'static [Self] = &[];
+    fn index(self) -> usize {
+        match self {}
+    }
+    fn reason(self) -> TimeoutReason {
+        match self {}
+    }
+}
+
+/// The deadlines of a [`TimerSet`]. Arming is a store; the earliest is found by looking at all of them.
+#[derive(Clone, Debug)]
+pub struct Timers<T: TimerSet> {
+    slots: T::Slots,
+}
+
+impl<T: TimerSet> Timers<T> {
+    pub(crate) fn new() -> Self {
+        Self { slots: T::Slots::default() }
+    }
+
+    /// Arms `timer` for `at`, replacing what was armed before.
+    pub fn set(&mut self, timer: T, at: Instant) {
+        if let Some(slot) = self.slots.as_mut().get_mut(timer.index()) {
+            *slot = Some(at);
+        }
+    }
+
+    /// Disarms `timer`.
+    pub fn clear(&mut self, timer: T) {
+        if let Some(slot) = self.slots.as_mut().get_mut(timer.index()) {
+            *slot = None;
+        }
+    }
+
+    /// When `timer` is due, if it is armed.
+    #[must_use]
+    pub fn get(&self, timer: T) -> Option<Instant> {
+        self.slots.as_ref().get(timer.index()).copied().flatten()
+    }
+
+    /// The earliest armed deadline.
+    #[must_use]
+    pub fn next(&self) -> Option<Deadline> {
+        T::ALL.iter().fold(None, |earliest, timer| {
+            let candidate = self.get(*timer).map(|at| Deadline { at, reason: timer.reason() });
+            Deadline::earlier(earliest, candidate)
+        })
+    }
+
+    pub(crate) fn clear_all(&mut self) {
+        for slot in self.slots.as_mut() {
+            *slot = None;
+        }
+    }
+
+    /// Disarms every timer due at `now` and calls `fire` with it, each at most once.
+    pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = T> + use<T> {
+        let slots = self.slots.clone();
+        T::ALL.iter().copied().filter(move |t| slots.as_ref().get(t.index()).copied().flatten().is_some_and(|at| at <= now))
+    }
+
+    /// A timer that its owner armed for the past comes one tick later, so that time always moves (law L7).
+    pub(crate) fn push_past(&mut self, now: Instant) {
+        let tick = now.after(core::time::Duration::from_nanos(1));
+        for slot in self.slots.as_mut().iter_mut().flatten() {
+            if *slot <= now {
+                *slot = tick;
+            }
+        }
+    }
+}
