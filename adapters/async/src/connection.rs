@@ -211,13 +211,23 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Connection<P, T, K> {
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
-        poll_fn(|cx| {
-            if let Some(event) = self.early.pop_front() {
-                return Poll::Ready(Some(event));
-            }
-            self.open.poll_handle(cx, reply_room, &mut handler)
-        })
-        .await
+        poll_fn(|cx| self.poll_handle(cx, reply_room, &mut handler)).await
+    }
+
+    /// As [`handle`](Self::handle), as a poll.
+    pub fn poll_handle<H>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reply_room: usize,
+        handler: &mut H,
+    ) -> Poll<Option<Event<P::Event, P::Violation>>>
+    where
+        H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
+    {
+        if let Some(event) = self.early.pop_front() {
+            return Poll::Ready(Some(event));
+        }
+        self.open.poll_handle(cx, reply_room, handler)
     }
 
     /// As [`try_send`](Self::try_send), from borrowed bytes.

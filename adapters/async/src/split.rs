@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use duologue_core::driver::{Timekeeper, Transport};
-use duologue_core::{CloseIntent, Closed, Code, Event, Instant, Protocol, SendState, Stats};
+use duologue_core::{CloseIntent, Closed, Code, Event, Instant, Protocol, RecvState, SendState, Stats};
 
 use crate::error::SendError;
 use crate::hub::{Hub, lock};
@@ -160,6 +160,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
     /// Resets the connection, for all handles. [`Event::Closed`] follows.
     pub fn abort(&mut self, code: Code) {
         self.shared.intend(|inner| inner.open.abort(code));
+    }
+
+    /// The states of the session's two halves.
+    pub fn states(&self) -> (RecvState, SendState) {
+        lock(&self.shared.inner).open.session().states()
     }
 
     /// The session's counters.

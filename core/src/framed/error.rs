@@ -4,7 +4,9 @@ use thiserror::Error;
 
 /// A frame longer than the limit. Found as soon as it is certain, wherever the stream was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
-#[error("frame too long: at least {buffered} bytes where at most {limit} are allowed; raise max_frame or split the frame")]
+#[error(
+    "frame too long: at least {buffered} bytes where at most {limit} are allowed; raise max_frame or split the frame"
+)]
 pub struct FrameTooLong {
     /// The most bytes that a frame may have.
     pub limit: usize,
@@ -20,7 +22,9 @@ pub enum FrameError {
     #[error(transparent)]
     TooLong(#[from] FrameTooLong),
     /// The length field means less than nothing, or less than the header it counts.
-    #[error("length field {length} with adjustment {adjustment} is impossible: the frame would end inside its own header")]
+    #[error(
+        "length field {length} with adjustment {adjustment} is impossible: the frame would end inside its own header"
+    )]
     BadLength {
         /// What the field said.
         length: u64,

@@ -227,7 +227,9 @@ mod tests {
         for whole in [&[1, 0, 2, 8, 9][..], &[3], &[2, 0]] {
             assert_eq!(encode(&framing(8), whole).as_deref(), Ok(whole));
         }
-        for refused in [&[][..], &[9], &[5], &[1, 0], &[2, 1], &[2, 1, 7, 7], &[3, 3], &[4, 0], &[2, 7, 1, 2, 3, 4, 5, 6, 7]] {
+        for refused in
+            [&[][..], &[9], &[5], &[1, 0], &[2, 1], &[2, 1, 7, 7], &[3, 3], &[4, 0], &[2, 7, 1, 2, 3, 4, 5, 6, 7]]
+        {
             assert!(encode(&framing(8), refused).is_err(), "{refused:?}");
         }
     }

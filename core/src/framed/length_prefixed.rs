@@ -1,6 +1,6 @@
 //! Frames behind a length field.
 
-use super::{FrameError, FrameTooLong, Found, Framing, Rest, Skipped, Span};
+use super::{Found, FrameError, FrameTooLong, Framing, Rest, Skipped, Span};
 use crate::protocol::Payload;
 use crate::send_queue::Writer;
 
@@ -25,7 +25,8 @@ pub enum Endian {
 ///
 /// By default the header is stripped and the payload is what follows the length field. Frames to send are written
 /// with zeros in the fixed part before the length unless [`keep_header`](Self::keep_header) is set: then a payload is
-/// a whole frame both ways, and its length field is filled in on sending.
+/// a whole frame both ways, and its length field is filled in on sending. The limit counts the bytes after the length
+/// field, whether the header is kept or not.
 #[derive(Clone, Debug)]
 pub struct LengthPrefixed {
     width: usize,

@@ -63,7 +63,8 @@ pub trait Framing {
     }
 
     /// After [`Found::TooLong`], if that frame is to be skipped: how many of `bytes` belong to it. Called again with
-    /// further bytes until [`Skipped::done`]. `None`, the default: where the frame ends cannot be known.
+    /// further bytes until [`Skipped::done`]. `None`, the default: where the frame ends cannot be known; with no
+    /// bytes it is only asked which of the two it is.
     fn skip(&mut self, bytes: &[u8]) -> Option<Skipped> {
         let _ = bytes;
         None
@@ -256,7 +257,6 @@ impl<F: Framing> Framed<F> {
         if let Some(payload) = answer {
             self.write_control(cx, payload);
         }
-        self.skipping = true;
         self.skipped += 1;
         Ok(self.skip(rx))
     }
@@ -358,11 +358,7 @@ impl<F: Framing> InPlace for Framed<F> {
     type Reply<'a> = &'a [u8];
 
     #[inline]
-    fn decode_in_place<'a>(
-        &mut self,
-        cx: &mut Cx<'_, Self>,
-        rx: &'a mut RecvBuf,
-    ) -> Result<Step<&'a [u8]>, F::Error> {
+    fn decode_in_place<'a>(&mut self, cx: &mut Cx<'_, Self>, rx: &'a mut RecvBuf) -> Result<Step<&'a [u8]>, F::Error> {
         Ok(match self.step(cx, rx)? {
             Step::Event(span) => Step::Event(span.of(rx.view(span.consumed))),
             Step::NeedMore { hint } => Step::NeedMore { hint },

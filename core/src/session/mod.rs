@@ -320,6 +320,12 @@ impl<P: Protocol> Session<P> {
         (self.rx.len(), self.tx.len())
     }
 
+    /// When a byte last moved in either direction, or when the session started.
+    #[must_use]
+    pub fn last_activity(&self) -> Instant {
+        self.link.last_received.max(self.link.last_transmitted)
+    }
+
     /// The protocol, to ask it something.
     #[must_use]
     pub fn protocol(&self) -> &P {
@@ -407,8 +413,7 @@ impl<P: Protocol> Session<P> {
         if self.cause.is_some() || self.paused || self.opening == Opening::Connecting {
             return None;
         }
-        let last = self.link.last_received.max(self.link.last_transmitted);
-        Some(Deadline { at: last.after(wait), reason: TimeoutReason::Idle })
+        Some(Deadline { at: self.last_activity().after(wait), reason: TimeoutReason::Idle })
     }
 
     /// When to probe a quiet peer, or until when it must have answered.

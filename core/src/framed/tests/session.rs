@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 
 use super::super::*;
 use crate::{
-    Cause, CloseIntent, Config, Delivery, Event, Instant, LimitExceeded, Limits, LimitsError, SendError, Session,
+    Cause, CloseIntent, Code, Config, Delivery, Event, Instant, LimitExceeded, Limits, LimitsError, SendError, Session,
     TimeoutReason, Timeouts,
 };
 
@@ -109,11 +109,11 @@ fn a_frame_that_is_too_long_can_be_skipped_without_being_buffered() {
     let framed = lines(3).on_too_long(OnTooLong::Skip);
     let mut s = Session::new(framed, config, 7, at(0)).unwrap();
     receive(&mut s, at(1), b"ok\n");
+    assert_eq!(messages(&mut s, at(1)), ["ok"]);
     for _ in 0..100 {
         receive(&mut s, at(1), b"xxxxx");
-        assert!(s.interest().read, "the frame is thrown away as it comes");
-        assert_eq!(s.buffered().0, if s.protocol().skipped() > 0 { 0 } else { 5 });
-        let _ = messages(&mut s, at(1));
+        assert!(s.interest().read);
+        assert_eq!(s.buffered().0, 0, "the frame is thrown away as it comes");
     }
     receive(&mut s, at(2), b"\nyes\n");
     assert_eq!(messages(&mut s, at(2)), ["yes"]);
@@ -250,7 +250,7 @@ fn heartbeats_are_delivered_on_request() {
 fn a_close_ends_the_heartbeat() {
     let heartbeat = Heartbeat::new("hb".into()).send_after(Duration::from_secs(1));
     let mut s = session(lines(8).heartbeat(heartbeat));
-    s.close(at(1), CloseIntent::Goodbye(0));
+    s.close(at(1), CloseIntent::Goodbye(Code(0)));
     s.shutdown_done(at(1));
     s.handle_timeout(at(5));
     assert!(!s.interest().write);

@@ -1,0 +1,36 @@
+//! Buffers of the thread: a connection holds one only while bytes are in it.
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+
+/// What a new buffer holds, and the least that one must hold to be kept.
+const CAPACITY: usize = 64 << 10;
+/// A buffer that grew past this is let go.
+const LARGEST: usize = 1 << 20;
+/// Buffers kept per thread.
+const KEPT: usize = 16;
+
+thread_local! {
+    static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) fn take() -> BytesMut {
+    let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+    pooled.unwrap_or_else(|| BytesMut::with_capacity(CAPACITY))
+}
+
+/// Keeps the buffer if all of it is ours again: frames that the application still holds share it.
+pub(crate) fn give(mut buffer: BytesMut) {
+    buffer.clear();
+    if !buffer.try_reclaim(CAPACITY) || buffer.capacity() > LARGEST {
+        return;
+    }
+    // A thread that is ending has no pool any more; the buffer is then simply freed.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < KEPT {
+            pool.push(buffer);
+        }
+    });
+}

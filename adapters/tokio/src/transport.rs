@@ -1,0 +1,182 @@
+//! Any tokio byte stream as a transport.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use bytes::buf::Limit;
+use duologue_core::driver::Transport;
+use duologue_core::{FaultKind, Operation, Release, TransportFault};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::pool;
+
+/// Slices passed to one vectored write.
+const SLICES: usize = 32;
+
+/// A byte stream whose write half can be shut down by itself: `poll_shutdown` must send the end of our stream (FIN) and
+/// leave reading possible.
+///
+/// Implemented for TCP, Unix sockets, in-memory streams, and with the feature `rustls` for TLS over any of them.
+/// For a stream of your own the defaults are right unless it can be reset or never buffers what is written.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {
+    /// Whether written bytes may stay inside the stream until `poll_flush`. True is always safe.
+    const BUFFERS: bool = true;
+
+    /// Arranges that dropping the stream resets the connection (RST) instead of closing it.
+    fn reset_on_drop(&self) {}
+}
+
+impl ByteStream for tokio::net::TcpStream {
+    const BUFFERS: bool = false;
+
+    fn reset_on_drop(&self) {
+        // Without it the drop is a normal close: worse for the peer, harmless for us.
+        let _ = socket2::SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+#[cfg(unix)]
+impl ByteStream for tokio::net::UnixStream {
+    const BUFFERS: bool = false;
+}
+
+impl ByteStream for tokio::io::DuplexStream {
+    const BUFFERS: bool = false;
+}
+
+#[cfg(feature = "rustls")]
+impl<S: ByteStream> ByteStream for tokio_rustls::client::TlsStream<S> {
+    fn reset_on_drop(&self) {
+        self.get_ref().0.reset_on_drop();
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl<S: ByteStream> ByteStream for tokio_rustls::server::TlsStream<S> {
+    fn reset_on_drop(&self) {
+        self.get_ref().0.reset_on_drop();
+    }
+}
+
+/// A [`ByteStream`] as a duologue transport.
+#[derive(Debug)]
+pub struct StreamTransport<S> {
+    /// `None` after the release.
+    stream: Option<S>,
+    /// Written bytes may still be inside the stream.
+    unflushed: bool,
+}
+
+impl<S: ByteStream> StreamTransport<S> {
+    /// Takes the stream as it is.
+    #[must_use]
+    pub const fn new(stream: S) -> Self {
+        Self { stream: Some(stream), unflushed: false }
+    }
+
+    /// The stream, until the session has released it.
+    #[must_use]
+    pub const fn stream(&self) -> Option<&S> {
+        self.stream.as_ref()
+    }
+
+    /// Pushes on what the stream buffers. Its waker is registered if it cannot go on.
+    fn flush_inner(&mut self, cx: &mut Context<'_>) -> Result<(), io::Error> {
+        if let (true, Some(stream)) = (self.unflushed, &mut self.stream) {
+            if let Poll::Ready(flushed) = Pin::new(stream).poll_flush(cx) {
+                self.unflushed = false;
+                return flushed;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S: ByteStream> Transport for StreamTransport<S> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Limit<&mut BytesMut>,
+    ) -> Poll<Result<usize, TransportFault>> {
+        self.flush_inner(cx).map_err(|e| fault(&e, Operation::Write))?;
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone(Operation::Read))) };
+        loop {
+            match ready!(tokio_util::io::poll_read_buf(Pin::new(&mut *stream), cx, buf)) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result.map_err(|e| fault(&e, Operation::Read))),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, TransportFault>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone(Operation::Write))) };
+        let written = loop {
+            let polled = match slices {
+                [one] => Pin::new(&mut *stream).poll_write(cx, one),
+                _ => {
+                    let mut io = [IoSlice::new(&[]); SLICES];
+                    for (to, from) in io.iter_mut().zip(slices) {
+                        *to = IoSlice::new(from);
+                    }
+                    Pin::new(&mut *stream).poll_write_vectored(cx, &io[..slices.len().min(SLICES)])
+                }
+            };
+            match ready!(polled) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => break result.map_err(|e| fault(&e, Operation::Write))?,
+            }
+        };
+        if written == 0 {
+            return Poll::Ready(Err(gone(Operation::Write)));
+        }
+        if S::BUFFERS {
+            self.unflushed = true;
+            self.flush_inner(cx).map_err(|e| fault(&e, Operation::Write))?;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_shutdown_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone(Operation::ShutdownWrite))) };
+        Pin::new(stream).poll_shutdown(cx).map_err(|e| fault(&e, Operation::ShutdownWrite))
+    }
+
+    fn poll_release(&mut self, _cx: &mut Context<'_>, how: Release) -> Poll<()> {
+        if let Some(stream) = self.stream.take() {
+            if how == Release::Abort {
+                stream.reset_on_drop();
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn take_buffer(&mut self) -> Option<BytesMut> {
+        Some(pool::take())
+    }
+
+    fn give_buffer(&mut self, buffer: BytesMut) {
+        pool::give(buffer);
+    }
+}
+
+fn gone(operation: Operation) -> TransportFault {
+    TransportFault::new(FaultKind::BrokenPipe, operation)
+}
+
+/// A system error as a fault.
+#[must_use]
+pub fn fault(error: &io::Error, operation: Operation) -> TransportFault {
+    use io::ErrorKind as E;
+    let kind = match error.kind() {
+        E::ConnectionReset | E::ConnectionAborted => FaultKind::Reset,
+        E::BrokenPipe | E::NotConnected | E::WriteZero => FaultKind::BrokenPipe,
+        E::TimedOut => FaultKind::TimedOut,
+        E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown => FaultKind::Unreachable,
+        E::ConnectionRefused => FaultKind::Refused,
+        E::UnexpectedEof => FaultKind::Truncated,
+        _ => FaultKind::Other,
+    };
+    TransportFault { kind, operation, os_code: error.raw_os_error() }
+}
