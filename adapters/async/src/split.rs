@@ -162,6 +162,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
         self.shared.intend(|inner| inner.open.abort(code));
     }
 
+    /// Bytes that are free for messages now.
+    pub fn room(&self) -> usize {
+        lock(&self.shared.inner).open.session().room()
+    }
+
     /// The states of the session's two halves.
     pub fn states(&self) -> (RecvState, SendState) {
         lock(&self.shared.inner).open.session().states()
