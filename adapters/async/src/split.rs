@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use duologue_core::driver::{Timekeeper, Transport};
-use duologue_core::{CloseIntent, Closed, Code, Event, Instant, Protocol, RecvState, SendState, Stats};
+use duologue_core::{CloseIntent, Closed, Code, Event, Instant, Protocol, SendState, Session, Stats};
 
 use crate::error::SendError;
 use crate::hub::{Hub, lock};
@@ -102,6 +102,31 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Shared<P, T, K> {
     }
 }
 
+impl<P: Protocol, T: Transport, K: Timekeeper> Inner<P, T, K> {
+    /// An event for the receiver that is there without any input or output.
+    fn next_ready(&mut self) -> Option<EventOf<P>> {
+        while let Some(event) = self.open.next_ready() {
+            if let Some(event) = self.note(event) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// What an event means to the senders; it goes on to the receiver unless it was only for them.
+    fn note(&mut self, event: EventOf<P>) -> Option<EventOf<P>> {
+        match event {
+            // Senders wake by the room itself.
+            Event::Writable => None,
+            Event::Closed(closed) => {
+                self.closed = Some(closed.clone());
+                Some(Event::Closed(closed))
+            }
+            event => Some(event),
+        }
+    }
+}
+
 impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
     /// The next event; `None` after [`Event::Closed`]. [`Event::Writable`] is for the senders and does not appear
     /// here. Cancel-safe.
@@ -117,21 +142,21 @@ impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
                 return Poll::Ready(Some(event));
             }
             // A message that is there costs one lock and no waker.
-            if let Some(event @ Event::App(_)) = inner.open.next_ready() {
+            if let Some(event) = inner.next_ready() {
                 return Poll::Ready(Some(event));
             }
         }
         self.shared.hub.register_receiver(cx.waker());
         self.shared.drive(|inner, cx| {
             loop {
-                let polled = inner.open.poll_event(cx);
-                match &polled {
-                    // Senders wake by the room itself.
-                    Poll::Ready(Some(Event::Writable)) => continue,
-                    Poll::Ready(Some(Event::Closed(closed))) => inner.closed = Some(closed.clone()),
-                    _ => {}
+                match inner.open.poll_event(cx) {
+                    Poll::Ready(Some(event)) => {
+                        if let Some(event) = inner.note(event) {
+                            return Poll::Ready(Some(event));
+                        }
+                    }
+                    other => return other,
                 }
-                return polled;
             }
         })
     }
@@ -162,14 +187,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
         self.shared.intend(|inner| inner.open.abort(code));
     }
 
-    /// Bytes that are free for messages now.
-    pub fn room(&self) -> usize {
-        lock(&self.shared.inner).open.session().room()
-    }
-
-    /// The states of the session's two halves.
-    pub fn states(&self) -> (RecvState, SendState) {
-        lock(&self.shared.inner).open.session().states()
+    /// Looks at the session: its states, counters, cause and deadline.
+    pub fn inspect<R>(&self, look: impl FnOnce(&Session<P>) -> R) -> R {
+        look(lock(&self.shared.inner).open.session())
     }
 
     /// The session's counters.

@@ -99,15 +99,17 @@ async fn serve(connection: Connection<DispatchProtocol>, frames: u64, lane: Lane
                 received.add(&frame);
                 count += 1;
                 if count % 512 == 0 {
-                    let states = receiver.states();
-                    lane.sample(states, receiver.stats());
-                    while_full += if states.1 == SendState::Open && receiver.room() < 4096 { 512 } else { 0 };
+                    let full = receiver.inspect(|session| {
+                        lane.sample(session);
+                        session.states().1 == SendState::Open && session.room() < 4096
+                    });
+                    while_full += if full { 512 } else { 0 };
                 }
             }
             Some(Event::PeerFinished) => lane.mark("client finished"),
             Some(Event::Writable) => {}
             Some(Event::Closed(closed)) => {
-                lane.sample(receiver.states(), receiver.stats());
+                receiver.inspect(|session| lane.sample(session));
                 lane.mark(format!("closed: {}", closed.cause));
                 return Ok(Seen { sent: pusher.await??, received, frames: count, while_full, closed });
             }
@@ -134,7 +136,7 @@ async fn talk(
                 connection.send(ack).await?;
                 if count % 1024 == 0 {
                     progress.at(count);
-                    lane.sample(connection.session().states(), connection.session().stats());
+                    lane.sample(connection.session());
                 }
             }
             Some(Event::PeerFinished) => {
@@ -148,7 +150,7 @@ async fn talk(
             }
             Some(Event::Writable) => {}
             Some(Event::Closed(closed)) => {
-                lane.sample(connection.session().states(), connection.session().stats());
+                lane.sample(connection.session());
                 lane.mark(format!("closed: {}", closed.cause));
                 return Ok(Seen { sent, received, frames: count, while_full: 0, closed });
             }

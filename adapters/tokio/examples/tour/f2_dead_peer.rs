@@ -136,17 +136,17 @@ async fn push(
     let mut budget = if death == Death::StopsReading { u64::MAX } else { 64 };
     while budget > 0 && connection.send(message.clone()).await.is_ok() {
         budget -= 1;
-        lane.sample(connection.session().states(), connection.session().stats());
+        lane.sample(connection.session());
     }
     lane.mark(if death == Death::StopsReading { "no more room" } else { "all sent" });
     loop {
         match connection.next_event().await {
             Some(Event::Closed(closed)) => {
-                lane.sample(connection.session().states(), connection.session().stats());
+                lane.sample(connection.session());
                 lane.mark(format!("closed: {}", closed.cause));
                 return Ok((closed, Instant::now()));
             }
-            Some(_) => lane.sample(connection.session().states(), connection.session().stats()),
+            Some(_) => lane.sample(connection.session()),
             None => return Err("the events ended without Closed".into()),
         }
     }

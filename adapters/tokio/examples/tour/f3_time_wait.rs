@@ -62,7 +62,7 @@ async fn serve(listener: TcpListener, options: Options, lane: Lane) -> Result<Ve
         let (stream, _) = listener.accept().await?;
         let mut connection = Connection::accept(stream, wire::messages(), &options)?;
         while let Some(event) = connection.next_event().await {
-            lane.sample(connection.session().states(), connection.session().stats());
+            lane.sample(connection.session());
             match event {
                 Event::App(request) => {
                     connection.send(request).await?;

@@ -140,11 +140,11 @@ async fn meet(
                 answers += 1;
                 if answers % 1024 == 0 {
                     progress.at(answers);
-                    lane.sample(connection.session().states(), connection.session().stats());
+                    lane.sample(connection.session());
                 }
             }
             Some(Event::Closed(closed)) => break closed,
-            Some(_) => lane.sample(connection.session().states(), connection.session().stats()),
+            Some(_) => lane.sample(connection.session()),
             None => return Err("the client's events ended without Closed".into()),
         }
     };
@@ -157,7 +157,7 @@ async fn serve(mut connection: Connection<Messages>, kind: Client, lane: Lane) -
     let (mut requests, mut finished) = (0, false);
     loop {
         let event = connection.next_event().await;
-        lane.sample(connection.session().states(), connection.session().stats());
+        lane.sample(connection.session());
         match event {
             Some(Event::App(_)) => requests += 1,
             Some(Event::PeerFinished) => {

@@ -114,7 +114,7 @@ async fn live(
             event = receiver.next_event() => event,
             () = tokio::task::yield_now(), if !closing => continue,
         };
-        lane.sample(receiver.states(), receiver.stats());
+        receiver.inspect(|session| lane.sample(session));
         match event {
             Some(Event::Closed(closed)) => return Ok(closed),
             Some(_) => {}

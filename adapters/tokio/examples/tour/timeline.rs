@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use duologue_core::{RecvState, SendState, Stats};
+use duologue_core::{Protocol, RecvState, SendState, Session, TimeoutReason};
 
 /// Pictures are drawn from samples at least this far apart, and from every change of state.
 const SAMPLE: Duration = Duration::from_millis(2);
@@ -32,8 +32,16 @@ struct Side {
 struct Sample {
     at: Duration,
     states: (RecvState, SendState),
+    /// The deadline that would come first.
+    timer: Option<TimeoutReason>,
     received: u64,
     transmitted: u64,
+}
+
+impl Sample {
+    fn looks_like(&self, other: &Self) -> bool {
+        self.states == other.states && self.timer == other.timer
+    }
 }
 
 /// One side's place in the picture.
@@ -65,14 +73,19 @@ impl Timeline {
 }
 
 impl Lane {
-    /// Notes the states and counters, if they changed enough to be seen.
-    pub fn sample(&self, states: (RecvState, SendState), stats: Stats) {
+    /// Notes the states, the next deadline and the counters.
+    pub fn sample<P: Protocol>(&self, session: &Session<P>) {
         let at = self.timeline.start.elapsed();
+        let (states, stats) = (session.states(), session.stats());
+        let timer = session.interest().deadline.map(|deadline| deadline.reason);
+        let (received, transmitted) = (stats.bytes_received, stats.bytes_transmitted);
+        let sample = Sample { at, states, timer, received, transmitted };
         self.with(|side| {
-            let new = side.samples.last().is_none_or(|last| last.states != states || at - last.at >= SAMPLE);
-            if new {
-                let (received, transmitted) = (stats.bytes_received, stats.bytes_transmitted);
-                side.samples.push(Sample { at, states, received, transmitted });
+            let n = side.samples.len();
+            match side.samples.get_mut(n.saturating_sub(2)..) {
+                // Too close to be seen apart: the later one replaces the earlier.
+                Some([before, last]) if last.looks_like(&sample) && at - before.at < SAMPLE => *last = sample,
+                _ => side.samples.push(sample),
             }
         });
     }
@@ -118,7 +131,7 @@ impl Picture {
              font-family='sans-serif' font-size='11'><rect width='100%' height='100%' fill='white'/>\
              <text x='10' y='22' font-size='15'>{}</text>",
             escape(&self.title),
-            h = y + 60.0,
+            h = y + 76.0,
         );
         out.push_str(&body);
         for tick in 0..=10 {
@@ -144,7 +157,7 @@ impl Side {
     fn draw(&self, out: &mut String, top: f64, x: &impl Fn(Duration) -> f64, end: Duration) -> f64 {
         let _ = write!(out, "<text x='10' y='{:.1}' font-weight='bold'>{}</text>", top + 10.0, escape(&self.name));
         let bars = top + 16.0;
-        for (row, label) in ["receive", "send"].into_iter().enumerate() {
+        for (row, label) in ["receive", "send", "next deadline"].into_iter().enumerate() {
             let y = bars + row as f64 * (BAR + 3.0);
             let _ = write!(out, "<text x='10' y='{:.1}'>{label}</text>", y + 12.0);
             for (i, sample) in self.samples.iter().enumerate() {
@@ -159,7 +172,7 @@ impl Side {
                 );
             }
         }
-        let plot = bars + 2.0 * (BAR + 3.0) + 4.0;
+        let plot = bars + 3.0 * (BAR + 3.0) + 4.0;
         let most = self.samples.iter().map(|s| s.received.max(s.transmitted)).max().unwrap_or(0).max(1);
         for (colour, pick) in [("#1f77b4", true), ("#d62728", false)] {
             let points: String = self
@@ -210,10 +223,22 @@ fn send_colour(state: SendState) -> (&'static str, &'static str) {
     }
 }
 
-fn legend(out: &mut String, y: f64) {
+fn timer_colour(timer: Option<TimeoutReason>) -> (&'static str, &'static str) {
+    match timer {
+        None => ("no deadline", "#eeeeee"),
+        Some(reason @ (TimeoutReason::Idle | TimeoutReason::KeepaliveSend)) => (reason.as_str(), "#d9e8d9"),
+        Some(reason @ TimeoutReason::KeepaliveReply) => (reason.as_str(), "#e8d36a"),
+        Some(reason @ TimeoutReason::WriteStall) => (reason.as_str(), "#ef8e4c"),
+        Some(reason) => (reason.as_str(), "#b9a0d8"),
+    }
+}
+
+fn legend(out: &mut String, mut y: f64) {
     let recv = RecvState::ALL.iter().map(|s| recv_colour(*s));
     let send = SendState::ALL.iter().map(|s| send_colour(*s));
-    let mut names: Vec<(&str, &str)> = recv.chain(send).collect();
+    let timers = [TimeoutReason::Idle, TimeoutReason::KeepaliveReply, TimeoutReason::WriteStall, TimeoutReason::Linger];
+    let timers = timers.into_iter().map(|reason| timer_colour(Some(reason)));
+    let mut names: Vec<(&str, &str)> = recv.chain(send).chain(timers).collect();
     names.sort_unstable();
     names.dedup();
     names.push(("bytes received", "#1f77b4"));
@@ -226,7 +251,10 @@ fn legend(out: &mut String, y: f64) {
             y - 9.0,
             x + 13.0,
         );
-        x += 26.0 + name.len() as f64 * 6.0;
+        x += 22.0 + name.len() as f64 * 5.6;
+        if x > WIDTH - 100.0 {
+            (x, y) = (10.0, y + 16.0);
+        }
     }
 }
 
