@@ -97,6 +97,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
+    #[inline]
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
         for _ in 0..ROUNDS {
             if let Some(event) = self.next_ready() {
@@ -113,6 +114,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// An event that is there already, without any input or output.
+    #[inline]
     pub fn next_ready(&mut self) -> Option<Event<P::Event, P::Violation>> {
         let now = self.send_time();
         self.session.poll_event(now)
@@ -153,6 +155,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     ///
     /// # Errors
     /// As [`Session::send`].
+    #[inline]
     pub fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
         let now = self.send_time();
         self.lend_send();
@@ -191,6 +194,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
 
     /// The session.
     #[must_use]
+    #[inline]
     pub fn session(&self) -> &Session<P> {
         &self.session
     }
@@ -316,6 +320,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         }
     }
 
+    #[inline]
     fn lend_send(&mut self) {
         if self.session.wants_buffers().1 {
             if let Some(unused) = self.transport.take_buffer().and_then(|buffer| self.session.lend_send(buffer)) {
@@ -333,10 +338,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// The time for an intent: read anew unless output queued before proves that the last reading is recent.
+    #[inline]
     fn send_time(&mut self) -> Instant {
         if self.session.buffered().1 == 0 { self.refresh() } else { self.now }
     }
 
+    #[inline]
     fn refresh(&mut self) -> Instant {
         self.now = self.now.max(self.timekeeper.now());
         self.now
@@ -382,6 +389,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
     ///
     /// # Errors
     /// As [`Session::send_in_place`].
+    #[inline]
     pub fn send_in_place(&mut self, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
         let now = self.send_time();
         self.lend_send();

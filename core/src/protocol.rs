@@ -222,6 +222,7 @@ pub enum Payload<'a> {
 impl Payload<'_> {
     /// The bytes.
     #[must_use]
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
@@ -231,6 +232,7 @@ impl Payload<'_> {
 
     /// Their number.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
@@ -242,6 +244,7 @@ impl Payload<'_> {
     }
 
     /// Appends them to a message.
+    #[inline]
     pub fn put(self, out: &mut crate::send_queue::Writer<'_>) {
         match self {
             Self::Borrowed(bytes) => out.put_slice(bytes),
@@ -271,6 +274,7 @@ impl<P: Protocol> fmt::Debug for Cx<'_, P> {
 
 impl<P: Protocol> Cx<'_, P> {
     /// The opening is over: commands may be sent.
+    #[inline]
     pub fn establish(&mut self) {
         self.link.established = true;
     }

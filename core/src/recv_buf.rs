@@ -15,8 +15,8 @@ pub struct RecvBuf {
     buf: BytesMut,
     /// Bytes at the front of `buf` that were consumed by `view` or `advance`.
     head: usize,
-    /// Unread bytes that `received` has already accounted for.
-    known: usize,
+    /// Where in `buf` the bytes end that `received` has accounted for; it may lie before `head`.
+    accounted: usize,
     limit: usize,
     chunk: usize,
     hint: usize,
@@ -24,20 +24,23 @@ pub struct RecvBuf {
 
 impl RecvBuf {
     pub(crate) fn new(limit: usize, chunk: usize) -> Self {
-        Self { buf: BytesMut::new(), head: 0, known: 0, limit, chunk, hint: 0 }
+        Self { buf: BytesMut::new(), head: 0, accounted: 0, limit, chunk, hint: 0 }
     }
 
     /// The unread bytes, to be changed in place (unmasking, unescaping).
+    #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         self.buf.get_mut(self.head..).unwrap_or_default()
     }
 
     /// Drops `n` bytes.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         self.consume(n);
     }
 
     /// Consumes `n` bytes and borrows them where they are: nothing is counted or copied.
+    #[inline]
     pub fn view(&mut self, n: usize) -> &[u8] {
         let start = self.head;
         self.consume(n);
@@ -45,6 +48,7 @@ impl RecvBuf {
     }
 
     /// Like [`view`](Self::view), to be changed in place.
+    #[inline]
     pub fn view_mut(&mut self, n: usize) -> &mut [u8] {
         let start = self.head;
         self.consume(n);
@@ -53,14 +57,28 @@ impl RecvBuf {
 
     /// Consumes `n` bytes and shares them without a copy. They keep the whole read alive; for something small
     /// that is kept for long, [`copy`](Self::copy) is better.
+    #[inline(always)]
     pub fn take(&mut self, n: usize) -> Bytes {
-        self.drop_head();
-        let n = n.min(self.buf.len());
-        self.known = self.known.saturating_sub(n);
-        self.buf.split_to(n).freeze()
+        let start = self.head;
+        self.consume(n);
+        let mut taken = self.buf.split_to(self.head).freeze();
+        self.accounted = self.accounted.saturating_sub(self.head);
+        self.head = 0;
+        taken.advance(start);
+        taken
+    }
+
+    /// Consumes `n` bytes and shares those from `start` to `end` without a copy: a payload, without its marks.
+    #[inline(always)]
+    pub(crate) fn take_part(&mut self, n: usize, start: usize, end: usize) -> Bytes {
+        let mut taken = self.take(n);
+        taken.truncate(end);
+        taken.advance(start.min(taken.len()));
+        taken
     }
 
     /// Consumes `n` bytes and copies them into a buffer of their own.
+    #[inline]
     pub fn copy(&mut self, n: usize) -> Bytes {
         Bytes::copy_from_slice(self.view(n))
     }
@@ -77,6 +95,7 @@ impl RecvBuf {
         if self.head == self.buf.len() {
             self.buf.clear();
             self.head = 0;
+            self.accounted = 0;
         }
         let unread = self.buf.len() - self.head;
         let room = self.limit.saturating_sub(unread);
@@ -97,6 +116,7 @@ impl RecvBuf {
         None
     }
 
+    #[inline]
     pub(crate) fn has_no_buffer(&self) -> bool {
         self.buf.capacity() == 0
     }
@@ -107,23 +127,26 @@ impl RecvBuf {
             return None;
         }
         self.head = 0;
+        self.accounted = 0;
         let mut buffer = core::mem::take(&mut self.buf);
         buffer.clear();
         Some(buffer)
     }
 
     /// How many unread bytes came since this was asked last.
+    #[inline]
     pub(crate) fn account(&mut self) -> usize {
-        let unread = self.len();
-        let new = unread.saturating_sub(self.known);
-        self.known = unread;
+        let new = self.buf.len() - self.accounted.max(self.head);
+        self.accounted = self.buf.len();
         new
     }
 
+    #[inline]
     pub(crate) fn set_hint(&mut self, hint: usize) {
         self.hint = hint;
     }
 
+    #[inline]
     pub(crate) fn space(&self) -> usize {
         self.limit.saturating_sub(self.len())
     }
@@ -133,18 +156,19 @@ impl RecvBuf {
         let dropped = self.len();
         self.buf.clear();
         self.head = 0;
-        self.known = 0;
+        self.accounted = 0;
         dropped
     }
 
+    #[inline]
     fn consume(&mut self, n: usize) {
-        let n = n.min(self.buf.len() - self.head);
-        self.head += n;
-        self.known = self.known.saturating_sub(n);
+        self.head += n.min(self.buf.len() - self.head);
     }
 
+    #[inline]
     fn drop_head(&mut self) {
         self.buf.advance(self.head);
+        self.accounted = self.accounted.saturating_sub(self.head);
         self.head = 0;
     }
 }
@@ -152,6 +176,7 @@ impl RecvBuf {
 impl Deref for RecvBuf {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.buf.get(self.head..).unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::error::{LimitExceeded, Misuse};
 
@@ -32,8 +32,8 @@ pub struct SendQueue {
     limit: usize,
     reserve: usize,
     threshold: usize,
-    /// While a command is being encoded: the bytes it has written so far.
-    command: Option<usize>,
+    /// The command being encoded.
+    command: Option<Command>,
     /// Our FIN is due or the transport is gone: whatever is written goes nowhere.
     closed: bool,
     fault: Option<QueueFault>,
@@ -52,9 +52,17 @@ enum Segment {
     Shared(Bytes),
 }
 
+#[derive(Debug)]
+struct Command {
+    /// Bytes written so far.
+    written: usize,
+    /// Where to go back to if it is refused.
+    mark: Mark,
+}
+
 /// A point to which a refused command is undone.
 #[derive(Debug)]
-pub(crate) struct Mark {
+struct Mark {
     copied: usize,
     segments: usize,
     last_copied: Option<usize>,
@@ -85,6 +93,7 @@ impl SendQueue {
     ///
     /// # Errors
     /// [`NoRoom`] with the numbers; give the command back with it.
+    #[inline]
     pub fn message(&mut self, need: usize) -> Result<Writer<'_>, NoRoom> {
         self.writer(need, Kind::Data)
     }
@@ -114,16 +123,27 @@ impl SendQueue {
         self.ledger.accepted += 1;
     }
 
-    /// Reserves room for a message that was held back, at most `need` bytes.
+    /// Reserves room for a message that was held back, at most `need` bytes. In the middle of a command there is no
+    /// room for it: it goes before the command's own bytes, or after it.
     ///
     /// # Errors
     /// [`NoRoom`] with the numbers; try again when bytes were transmitted.
     pub fn held(&mut self, need: usize) -> Result<Writer<'_>, NoRoom> {
+        if self.command.as_ref().is_some_and(|command| command.written > 0) {
+            return Err(NoRoom { need, room: 0, limit: self.limit });
+        }
         self.writer(need, Kind::Held)
+    }
+
+    /// Says that what is held back will never be written, because the peer said goodbye. It stays counted as unsent,
+    /// and our end no longer waits for it.
+    pub fn give_up_held(&mut self) {
+        self.ledger.held = 0;
     }
 
     /// Bytes that are free for messages now; 0 once our FIN is due.
     #[must_use]
+    #[inline]
     pub fn room(&self) -> usize {
         if self.closed {
             return 0;
@@ -134,31 +154,66 @@ impl SendQueue {
 
     /// Bytes queued and not yet transmitted.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.data + self.control
     }
 
     /// Nothing is queued.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    #[inline]
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
+    #[inline]
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
+    #[inline]
     pub(crate) fn take_fault(&mut self) -> Option<QueueFault> {
-        self.fault.take()
+        // Hardly ever there: looking is cheaper than taking.
+        if self.fault.is_some() { self.fault.take() } else { None }
     }
 
     /// Starts a command: what is written until [`commit`](Self::commit) is one message.
-    pub(crate) fn begin(&mut self) -> Mark {
-        self.command = Some(0);
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        self.command = Some(Command { written: 0, mark: self.mark() });
+    }
+
+    #[inline]
+    pub(crate) fn commit(&mut self) {
+        if let Some(Command { written, .. }) = self.command {
+            if written > 0 {
+                self.ledger.accepted += 1;
+                self.ledger.record(written, true);
+            }
+        }
+        self.command = None;
+    }
+
+    /// Undoes what the command wrote. Messages held back earlier that it wrote first stay.
+    pub(crate) fn rollback(&mut self) {
+        let Some(Command { mark, .. }) = self.command.take() else { return };
+        self.copied.truncate(self.head + mark.copied);
+        self.order.truncate(mark.segments);
+        if let (Some(Segment::Copied(n)), Some(before)) = (self.order.back_mut(), mark.last_copied) {
+            *n = before;
+        }
+        self.data = mark.data;
+        self.ledger.accepted -= self.ledger.held.saturating_sub(mark.held);
+        self.ledger.held = mark.held;
+    }
+
+    #[inline]
+    fn mark(&self) -> Mark {
         Mark {
             copied: self.copied.len() - self.head,
             segments: self.order.len(),
@@ -169,27 +224,6 @@ impl SendQueue {
             data: self.data,
             held: self.ledger.held,
         }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        if let Some(written) = self.command.take() {
-            if written > 0 {
-                self.ledger.accepted += 1;
-                self.ledger.record(written, true);
-            }
-        }
-    }
-
-    pub(crate) fn rollback(&mut self, mark: Mark) {
-        self.command = None;
-        self.copied.truncate(self.head + mark.copied);
-        self.order.truncate(mark.segments);
-        if let (Some(Segment::Copied(n)), Some(before)) = (self.order.back_mut(), mark.last_copied) {
-            *n = before;
-        }
-        self.data = mark.data;
-        self.ledger.accepted -= self.ledger.held - mark.held;
-        self.ledger.held = mark.held;
     }
 
     /// Offers slices of what is queued, in order, and tells how many.
@@ -285,6 +319,7 @@ impl SendQueue {
         self.closed = true;
     }
 
+    #[inline]
     pub(crate) fn has_no_buffer(&self) -> bool {
         self.copied.capacity() == 0
     }
@@ -307,27 +342,39 @@ impl SendQueue {
         Some(buffer)
     }
 
+    #[inline]
     fn writer(&mut self, need: usize, kind: Kind) -> Result<Writer<'_>, NoRoom> {
         let room = self.room();
         if need > room || self.closed {
-            return Err(NoRoom { need, room, limit: self.limit });
+            // A command needs room for all of it: what it wrote before the refusal is undone.
+            let written = self.command.as_ref().map_or(0, |command| command.written);
+            return Err(NoRoom { need: need + written, room: room + written, limit: self.limit });
         }
         Ok(Writer { queue: self, kind, reserved: need, written: 0 })
     }
 
+    #[inline]
     fn make_room(&mut self, need: usize) {
+        if self.copied.capacity() - self.copied.len() < need {
+            self.move_to_front();
+        }
+    }
+
+    /// The transmitted front is reused if it is at least as large as what is left: moving costs less than was sent.
+    #[cold]
+    fn move_to_front(&mut self) {
         let live = self.copied.len() - self.head;
-        if self.copied.capacity() - self.copied.len() < need && self.head >= live {
-            // The transmitted front is at least as large as what is left: moving costs less than was sent.
+        if self.head >= live {
             self.copied.copy_within(self.head.., 0);
             self.copied.truncate(live);
             self.head = 0;
         }
     }
 
+    #[inline]
     fn put_copied(&mut self, bytes: &[u8]) {
         self.make_room(bytes.len());
-        self.copied.put_slice(bytes);
+        self.copied.extend_from_slice(bytes);
         if !self.order.is_empty() {
             self.grow_copied_segment(bytes.len());
         }
@@ -394,6 +441,7 @@ impl Writer<'_> {
 
     /// Bytes of the reservation that are left.
     #[must_use]
+    #[inline]
     pub fn remaining(&self) -> usize {
         self.reserved.saturating_sub(self.written)
     }
@@ -406,6 +454,7 @@ impl Writer<'_> {
 }
 
 impl Drop for Writer<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.written > self.reserved {
             let misuse = Misuse::ReservationBroken { reserved: self.reserved, written: self.written };
@@ -417,7 +466,7 @@ impl Drop for Writer<'_> {
             (Kind::Sink, _) => {}
             // Inside a command everything belongs to its one message, so that it is undone as a whole.
             (Kind::Data | Kind::Control, Some(command)) => {
-                *command += written;
+                command.written += written;
                 self.queue.data += written;
             }
             (Kind::Control, None) => {
@@ -434,6 +483,10 @@ impl Drop for Writer<'_> {
                 self.queue.data += written;
                 self.queue.ledger.held = self.queue.ledger.held.saturating_sub(1);
                 self.queue.ledger.record(written, true);
+                // A command that is refused later does not take it back.
+                if self.queue.command.is_some() {
+                    self.queue.begin();
+                }
             }
         }
     }
@@ -520,9 +573,9 @@ mod tests {
     }
 
     fn message(q: &mut SendQueue, bytes: &'static [u8]) -> Result<(), NoRoom> {
-        let mark = q.begin();
+        q.begin();
         let done = q.message(bytes.len()).map(|mut w| w.put_bytes(Bytes::from_static(bytes)));
-        if done.is_ok() { q.commit() } else { q.rollback(mark) }
+        if done.is_ok() { q.commit() } else { q.rollback() }
         done
     }
 
@@ -561,15 +614,27 @@ mod tests {
     }
 
     #[test]
+    fn a_command_refused_in_its_second_part_needs_room_for_both() {
+        let mut q = queue(6);
+        message(&mut q, b"a").unwrap();
+        q.begin();
+        q.message(2).unwrap().put_slice(b"bc");
+        let refused = q.message(4).map(drop);
+        q.rollback();
+        assert_eq!(refused, Err(NoRoom { need: 6, room: 5, limit: 6 }));
+        assert_eq!(q.room(), 5);
+    }
+
+    #[test]
     fn a_command_undone_after_it_wrote_leaves_no_trace() {
         let mut q = queue(64);
         message(&mut q, b"abcdef").unwrap();
         message(&mut q, b"gh").unwrap();
-        let mark = q.begin();
+        q.begin();
         q.message(2).unwrap().put_slice(b"ij");
         q.message(5).unwrap().put_bytes(Bytes::from_static(b"klmno"));
         q.hold();
-        q.rollback(mark);
+        q.rollback();
         assert_eq!(all(&q), b"abcdefgh");
         assert_eq!((q.len(), q.ledger().accepted, q.ledger().held), (8, 2, 0));
         q.advance(8).unwrap();
@@ -618,7 +683,7 @@ mod tests {
     #[test]
     fn a_held_message_counts_as_unsent_until_it_is_written_and_transmitted() {
         let mut q = queue(64);
-        let _mark = q.begin();
+        q.begin();
         q.hold();
         q.commit();
         assert_eq!(q.ledger().unsent(), 1);
@@ -626,6 +691,34 @@ mod tests {
         assert_eq!((q.ledger().held, q.ledger().unsent()), (0, 1));
         q.advance(2).unwrap();
         assert_eq!(q.ledger().unsent(), 0);
+    }
+
+    #[test]
+    fn held_messages_that_are_given_up_stay_unsent() {
+        let mut q = queue(8);
+        q.begin();
+        q.hold();
+        q.commit();
+        q.give_up_held();
+        assert_eq!((q.ledger().held, q.ledger().unsent()), (0, 1));
+    }
+
+    #[test]
+    fn a_refused_command_does_not_take_back_a_held_message_that_it_wrote_first() {
+        let mut q = queue(8);
+        q.begin();
+        q.hold();
+        q.commit();
+        q.begin();
+        q.held(2).unwrap().put_slice(b"ab");
+        q.message(2).unwrap().put_slice(b"cd");
+        assert!(q.held(1).is_err(), "not in the middle of a message");
+        assert!(q.message(9).is_err());
+        q.rollback();
+        assert_eq!(all(&q), b"ab");
+        assert_eq!((q.ledger().held, q.ledger().accepted), (0, 1));
+        q.advance(2).unwrap();
+        assert_eq!((q.ledger().unsent(), q.len()), (0, 0));
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Instant {
 
     /// The instant `later` after this one, saturating.
     #[must_use]
+    #[inline]
     pub const fn after(self, later: Duration) -> Self {
         // A Duration holds up to 2^64 seconds; what does not fit in nanoseconds saturates.
         let nanos = later.as_nanos();
@@ -51,6 +52,7 @@ impl Instant {
 
     /// How long after `earlier` this instant is; zero if it is not later.
     #[must_use]
+    #[inline]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
@@ -74,6 +76,7 @@ pub struct Deadline {
 impl Deadline {
     /// The earlier of two optional deadlines; the first wins a tie.
     #[must_use]
+    #[inline]
     pub fn earlier(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
             (Some(a), Some(b)) => Some(if b.at < a.at { b } else { a }),

@@ -62,6 +62,7 @@ impl<T: TimerSet> Timers<T> {
     }
 
     /// Arms `timer` for `at`, replacing what was armed before.
+    #[inline]
     pub fn set(&mut self, timer: T, at: Instant) {
         if let Some(slot) = self.slots.as_mut().get_mut(timer.index()) {
             *slot = Some(at);
@@ -69,6 +70,7 @@ impl<T: TimerSet> Timers<T> {
     }
 
     /// Disarms `timer`.
+    #[inline]
     pub fn clear(&mut self, timer: T) {
         if let Some(slot) = self.slots.as_mut().get_mut(timer.index()) {
             *slot = None;
@@ -77,12 +79,14 @@ impl<T: TimerSet> Timers<T> {
 
     /// When `timer` is due, if it is armed.
     #[must_use]
+    #[inline]
     pub fn get(&self, timer: T) -> Option<Instant> {
         self.slots.as_ref().get(timer.index()).copied().flatten()
     }
 
     /// The earliest armed deadline.
     #[must_use]
+    #[inline]
     pub fn next(&self) -> Option<Deadline> {
         T::ALL.iter().fold(None, |earliest, timer| {
             let candidate = self.get(*timer).map(|at| Deadline { at, reason: timer.reason() });

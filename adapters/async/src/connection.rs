@@ -1,6 +1,5 @@
 //! A connection: one session, driven by whoever polls it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -23,11 +22,7 @@ use crate::split::{RecvHalf, SendHalf, split};
 /// it was taken the transport is closed normally, otherwise it is reset: the peer never takes a cut stream for a
 /// complete one. To end in order, [`close`](Self::close) it.
 pub struct Connection<P: Protocol, T: Transport, K: Timekeeper> {
-    open: Open<P, T, K>,
-    /// Events that came while connecting.
-    early: VecDeque<Event<P::Event, P::Violation>>,
-    /// A command that the sink accepted and the session has no room for yet.
-    pub(crate) parked: Option<P::Command>,
+    pub(crate) open: Open<P, T, K>,
     send_within: Duration,
 }
 
@@ -40,7 +35,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> fmt::Debug for Connection<P, T, K
 impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     /// A connection from its driver; `send` waits for room at most `send_within`.
     pub fn from_driver(driver: Driver<P, T, K>, send_within: Duration) -> Self {
-        Self { open: Open(driver), early: VecDeque::new(), parked: None, send_within }
+        Self { open: Open::new(driver), send_within }
     }
 
     /// The next event; `None` after [`Event::Closed`]. Cancel-safe: dropping the future loses nothing.
@@ -48,11 +43,14 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
         poll_fn(|cx| self.poll_next_event(cx)).await
     }
 
+    /// The next event if it is there already: without waiting, and without any input or output.
+    #[inline]
+    pub fn next_ready(&mut self) -> Option<Event<P::Event, P::Violation>> {
+        self.open.next_ready()
+    }
+
     /// As [`next_event`](Self::next_event), as a poll.
     pub fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
-        if let Some(event) = self.early.pop_front() {
-            return Poll::Ready(Some(event));
-        }
         self.open.poll_event(cx)
     }
 
@@ -67,7 +65,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
         K: Clone,
     {
         self.feed(command).await?;
-        if !self.driver().session().interest().event {
+        if !self.driver().session().has_message() {
             poll_fn(|cx| {
                 self.open.poll_write_once(cx);
                 Poll::Ready(())
@@ -85,11 +83,18 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     where
         K: Clone,
     {
-        let mut command = match self.open.send(command) {
-            Ok(()) => return Ok(()),
-            Err(refused) if refused.is_temporary() => Some(refused.into_command()),
-            Err(refused) => return Err(refused.into()),
-        };
+        match self.open.send(command) {
+            Ok(()) => Ok(()),
+            Err(refused) if refused.is_temporary() => self.wait_for_room(refused.into_command()).await,
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    async fn wait_for_room(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    where
+        K: Clone,
+    {
+        let mut command = Some(command);
         let clock = self.driver().timekeeper().clone();
         let deadline = clock.now().after(self.send_within);
         let sent = within(
@@ -162,21 +167,19 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
         self.open.abort(code);
     }
 
-    /// Drives to the end and tells how it ended; messages on the way are dropped.
+    /// Drives to the end and tells how it ended; messages on the way are dropped. After the end it tells it again.
     pub async fn closed(&mut self) -> Closed<P::Violation> {
         loop {
-            match self.next_event().await {
-                Some(Event::Closed(closed)) => return closed,
-                Some(_) => {}
-                // `Closed` was taken before: nothing will ever come.
-                None => std::future::pending().await,
+            if let Some(closed) = self.open.end() {
+                return closed.clone();
             }
+            self.next_event().await;
         }
     }
 
     /// Two handles: one to receive, and one to send that can be cloned for any number of tasks.
     pub fn split(self) -> (RecvHalf<P, T, K>, SendHalf<P, T, K>) {
-        split(self.open, self.early, self.send_within)
+        split(self.open, self.send_within)
     }
 
     /// The session: its states, counters and cause.
@@ -195,10 +198,6 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
 
     pub(crate) fn driver_mut(&mut self) -> &mut Driver<P, T, K> {
         &mut self.open
-    }
-
-    pub(crate) fn early(&mut self) -> &mut VecDeque<Event<P::Event, P::Violation>> {
-        &mut self.early
     }
 }
 
@@ -224,9 +223,6 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Connection<P, T, K> {
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
-        if let Some(event) = self.early.pop_front() {
-            return Poll::Ready(Some(event));
-        }
         self.open.poll_handle(cx, reply_room, handler)
     }
 

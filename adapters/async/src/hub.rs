@@ -17,6 +17,8 @@ pub(crate) struct Hub {
 #[derive(Default)]
 struct Waiters {
     receiver: Option<Waker>,
+    /// The receiver found nothing and has not been back since, so that what was queued may be left to it.
+    receiver_waits: bool,
     /// Senders that wait for room, in the order they came.
     senders: VecDeque<(u64, Waker)>,
     flushers: Vec<(u64, Waker)>,
@@ -96,10 +98,19 @@ impl Hub {
     }
 
     pub(crate) fn register_receiver(&self, waker: &Waker) {
-        match &mut lock(&self.waiters).receiver {
+        let mut waiters = lock(&self.waiters);
+        waiters.receiver_waits = true;
+        match &mut waiters.receiver {
             Some(old) => old.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
+    }
+
+    /// The receiver waits no longer; tells whether it did.
+    pub(crate) fn forget_receiver(&self) -> bool {
+        let mut waiters = lock(&self.waiters);
+        waiters.receiver = None;
+        std::mem::take(&mut waiters.receiver_waits)
     }
 
     pub(crate) fn register_sender(&self, id: u64, waker: &Waker) {

@@ -1,32 +1,162 @@
-//! What dropping means.
+//! What a connection and its halves have in common: the driver, what waits in front of it, and what dropping means.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use duologue_core::driver::{Driver, Timekeeper, Transport};
-use duologue_core::{CloseIntent, Code, Interest, Protocol};
+use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Interest, Protocol, Replies, SendError};
+
+/// An event of the protocol `P`.
+pub(crate) type EventOf<P> = Event<<P as Protocol>::Event, <P as Protocol>::Violation>;
 
 /// A driver that ends its transport honestly when it is dropped.
 ///
 /// Without a `close` there is nobody left to wait for a flush. What is queued is offered to the transport once. If all
 /// of it was taken, the transport is closed normally; if not, it is reset, so that the peer never takes a cut
 /// stream for a complete one.
-#[derive(Debug)]
-pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper>(pub(crate) Driver<P, T, K>);
+pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper> {
+    driver: Driver<P, T, K>,
+    /// Events that came while connecting.
+    pub(crate) early: VecDeque<EventOf<P>>,
+    /// A command that the sink accepted and the session has no room for yet. It goes before any other.
+    pub(crate) parked: Option<P::Command>,
+    /// How the session ended, once that was told.
+    end: Option<Closed<P::Violation>>,
+}
+
+impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
+    pub(crate) const fn new(driver: Driver<P, T, K>) -> Self {
+        Self { driver, early: VecDeque::new(), parked: None, end: None }
+    }
+
+    /// The next event; `None` after the end.
+    #[inline]
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
+        loop {
+            if let Some(event) = self.early.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            if let Poll::Ready(event) = self.driver.poll_event(cx) {
+                return Poll::Ready(event.map(|event| self.note(event)));
+            }
+            if !self.unpark() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// An event that is there without any input or output.
+    #[inline]
+    pub(crate) fn next_ready(&mut self) -> Option<EventOf<P>> {
+        let event = self.early.pop_front();
+        event.or_else(|| self.driver.next_ready().map(|event| self.note(event)))
+    }
+
+    /// Keeps the end, and counts what the sink accepted in vain.
+    #[inline]
+    fn note(&mut self, mut event: EventOf<P>) -> EventOf<P> {
+        if let Event::Closed(closed) = &mut event {
+            self.note_end(closed);
+        }
+        event
+    }
+
+    #[cold]
+    fn note_end(&mut self, closed: &mut Closed<P::Violation>) {
+        closed.unsent += u64::from(self.parked.take().is_some());
+        self.end = Some(closed.clone());
+    }
+
+    /// How the session ended, once that was told.
+    pub(crate) const fn end(&self) -> Option<&Closed<P::Violation>> {
+        self.end.as_ref()
+    }
+
+    /// Queues a command, after the parked one.
+    #[inline]
+    pub(crate) fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
+        let command = self.after_parked(command)?;
+        self.driver.send(command)
+    }
+
+    /// Lets a command pass if none is parked any more.
+    #[inline]
+    fn after_parked<C>(&mut self, command: C) -> Result<C, SendError<C>> {
+        let Some(first) = self.parked.take() else { return Ok(command) };
+        match self.driver.send(first) {
+            Ok(()) => Ok(command),
+            Err(refused) if refused.is_temporary() => Err(refused.map(|first| {
+                self.parked = Some(first);
+                command
+            })),
+            // Sending is over; the other command will hear it too.
+            Err(refused) => {
+                self.parked = Some(refused.into_command());
+                Ok(command)
+            }
+        }
+    }
+
+    /// Queues the parked command if it fits by now, and tells whether it did.
+    fn unpark(&mut self) -> bool {
+        self.parked.is_some() && self.after_parked(()).is_ok() && self.parked.is_none()
+    }
+
+    /// Waits until everything queued was handed to the transport, or nothing more can be.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.driver.poll_flush(cx));
+            if !self.unpark() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<P: InPlace, T: Transport, K: Timekeeper> Open<P, T, K> {
+    /// Hands messages to `handler` in place until there is something else to tell.
+    pub(crate) fn poll_handle<H>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reply_room: usize,
+        handler: &mut H,
+    ) -> Poll<Option<EventOf<P>>>
+    where
+        H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
+    {
+        loop {
+            if let Some(event) = self.early.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            if let Poll::Ready(event) = self.driver.poll_handle(cx, reply_room, handler) {
+                return Poll::Ready(event.map(|event| self.note(event)));
+            }
+            if !self.unpark() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Queues a reply from borrowed bytes, after the parked command.
+    pub(crate) fn send_in_place(&mut self, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
+        self.after_parked(())?;
+        self.driver.send_in_place(reply)
+    }
+}
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Drop for Open<P, T, K> {
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
-        if self.0.session().cause().is_none() {
-            self.0.close(CloseIntent::Flush(Code(0)));
-        }
-        let _ = self.0.poll_flush(&mut cx);
-        let Interest { event: _, read: _, write, shutdown_write, release: _, deadline: _ } =
-            self.0.session().interest();
-        let (_, send) = self.0.session().states();
-        if write || shutdown_write || !send.is_over() {
-            self.0.abort(Code(0));
-            let _ = self.0.poll_flush(&mut cx);
+        self.unpark();
+        // Nobody is left to wait for an answer to a goodbye.
+        self.driver.close(CloseIntent::Flush(Code(0)));
+        let _ = self.poll_flush(&mut cx);
+        let Interest { event: _, read: _, write, shutdown_write, release: _, deadline: _ } = self.session().interest();
+        let stats = self.session().stats();
+        if write || shutdown_write || self.parked.is_some() || stats.accepted != stats.flushed {
+            self.driver.abort(Code(0));
+            let _ = self.driver.poll_flush(&mut cx);
         }
     }
 }
@@ -35,12 +165,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Deref for Open<P, T, K> {
     type Target = Driver<P, T, K>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.driver
     }
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> DerefMut for Open<P, T, K> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
+        &mut self.driver
     }
 }

@@ -15,9 +15,7 @@ use duologue_core::{CloseIntent, Closed, Code, Event, Instant, Protocol, SendSta
 
 use crate::error::SendError;
 use crate::hub::{Hub, lock};
-use crate::open::Open;
-
-type EventOf<P> = Event<<P as Protocol>::Event, <P as Protocol>::Violation>;
+use crate::open::{EventOf, Open};
 
 /// Receives. There is one per connection; it also drives it while it waits.
 ///
@@ -42,21 +40,17 @@ struct Shared<P: Protocol, T: Transport, K: Timekeeper> {
 
 struct Inner<P: Protocol, T: Transport, K: Timekeeper> {
     open: Open<P, T, K>,
-    /// Events that came while connecting.
-    early: VecDeque<EventOf<P>>,
     /// Senders that wait for room, in the order they came, and the room each needs.
     waiting: VecDeque<(u64, usize)>,
     next_id: u64,
     senders: usize,
-    closed: Option<Closed<P::Violation>>,
 }
 
 pub(crate) fn split<P: Protocol, T: Transport, K: Timekeeper>(
     open: Open<P, T, K>,
-    early: VecDeque<EventOf<P>>,
     send_within: Duration,
 ) -> (RecvHalf<P, T, K>, SendHalf<P, T, K>) {
-    let inner = Inner { open, early, waiting: VecDeque::new(), next_id: 0, senders: 1, closed: None };
+    let inner = Inner { open, waiting: VecDeque::new(), next_id: 0, senders: 1 };
     let shared = Arc::new(Shared { inner: Mutex::new(inner), hub: Arc::default(), send_within });
     (RecvHalf { shared: Arc::clone(&shared) }, SendHalf { shared })
 }
@@ -88,6 +82,32 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Shared<P, T, K> {
         }
     }
 
+    fn poll_next_event(&self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
+        // A message that is there costs one lock and no waker.
+        // Senders wake by the room itself, so `Writable` is of no use here.
+        let ready = {
+            let mut inner = lock(&self.inner);
+            std::iter::from_fn(|| inner.open.next_ready()).find(|event| !matches!(event, Event::Writable))
+        };
+        if ready.is_some() {
+            return Poll::Ready(ready);
+        }
+        self.hub.register_receiver(cx.waker());
+        self.drive(|inner, cx| {
+            loop {
+                let polled = inner.open.poll_event(cx);
+                if let Poll::Ready(Some(Event::Writable)) = polled {
+                    continue;
+                }
+                if polled.is_ready() {
+                    self.hub.forget_receiver();
+                    let _ = inner.open.poll_flush(cx);
+                }
+                return polled;
+            }
+        })
+    }
+
     /// Carries an intent out, through the receiver if it waits, otherwise here and now.
     fn intend<R>(&self, intent: impl FnOnce(&mut Inner<P, T, K>) -> R) -> R {
         self.drive(|inner, cx| {
@@ -102,73 +122,27 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Shared<P, T, K> {
     }
 }
 
-impl<P: Protocol, T: Transport, K: Timekeeper> Inner<P, T, K> {
-    /// An event for the receiver that is there without any input or output.
-    fn next_ready(&mut self) -> Option<EventOf<P>> {
-        while let Some(event) = self.open.next_ready() {
-            if let Some(event) = self.note(event) {
-                return Some(event);
-            }
-        }
-        None
-    }
-
-    /// What an event means to the senders; it goes on to the receiver unless it was only for them.
-    fn note(&mut self, event: EventOf<P>) -> Option<EventOf<P>> {
-        match event {
-            // Senders wake by the room itself.
-            Event::Writable => None,
-            Event::Closed(closed) => {
-                self.closed = Some(closed.clone());
-                Some(Event::Closed(closed))
-            }
-            event => Some(event),
-        }
-    }
-}
-
 impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
     /// The next event; `None` after [`Event::Closed`]. [`Event::Writable`] is for the senders and does not appear
     /// here. Cancel-safe.
     pub async fn next_event(&mut self) -> Option<EventOf<P>> {
-        poll_fn(|cx| self.poll_next_event(cx)).await
+        let waiting = Waiting { shared: &self.shared };
+        poll_fn(|cx| waiting.shared.poll_next_event(cx)).await
     }
 
-    /// As [`next_event`](Self::next_event), as a poll.
+    /// As [`next_event`](Self::next_event), as a poll. Once it was pending, senders leave the transmission to this
+    /// half: poll it again.
     pub fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
-        {
-            let mut inner = lock(&self.shared.inner);
-            if let Some(event) = inner.early.pop_front() {
-                return Poll::Ready(Some(event));
-            }
-            // A message that is there costs one lock and no waker.
-            if let Some(event) = inner.next_ready() {
-                return Poll::Ready(Some(event));
-            }
-        }
-        self.shared.hub.register_receiver(cx.waker());
-        self.shared.drive(|inner, cx| {
-            loop {
-                match inner.open.poll_event(cx) {
-                    Poll::Ready(Some(event)) => {
-                        if let Some(event) = inner.note(event) {
-                            return Poll::Ready(Some(event));
-                        }
-                    }
-                    other => return other,
-                }
-            }
-        })
+        self.shared.poll_next_event(cx)
     }
 
-    /// Drives to the end and tells how it ended; messages on the way are dropped.
+    /// Drives to the end and tells how it ended; messages on the way are dropped. After the end it tells it again.
     pub async fn closed(&mut self) -> Closed<P::Violation> {
         loop {
-            match self.next_event().await {
-                Some(Event::Closed(closed)) => return closed,
-                Some(_) => {}
-                None => std::future::pending().await,
+            if let Some(closed) = lock(&self.shared.inner).open.end() {
+                return closed.clone();
             }
+            self.next_event().await;
         }
     }
 
@@ -200,9 +174,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Drop for RecvHalf<P, T, K> {
     fn drop(&mut self) {
-        self.shared.drive(|inner, _| {
+        self.shared.hub.forget_receiver();
+        self.shared.drive(|inner, cx| {
             inner.open.shutdown_read();
-            // Nobody else drives from now on but the senders.
+            // Nobody else drives from now on but the senders; what was left to this half is written here.
+            let _ = inner.open.poll_flush(cx);
             self.shared.hub.mark_everyone();
         });
     }
@@ -293,7 +269,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> SendHalf<P, T, K> {
 
     /// How the session ended, once it did and the receiver took the event.
     pub fn end(&self) -> Option<Closed<P::Violation>> {
-        lock(&self.shared.inner).closed.clone()
+        lock(&self.shared.inner).open.end().cloned()
     }
 
     /// The session's counters.
@@ -318,6 +294,19 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Drop for SendHalf<P, T, K> {
         };
         if last {
             self.finish();
+        }
+    }
+}
+
+/// A receiver's wait. Senders leave the transmission to a receiver that waits, so one that goes away makes up for it.
+struct Waiting<'a, P: Protocol, T: Transport, K: Timekeeper> {
+    shared: &'a Shared<P, T, K>,
+}
+
+impl<P: Protocol, T: Transport, K: Timekeeper> Drop for Waiting<'_, P, T, K> {
+    fn drop(&mut self) {
+        if self.shared.hub.forget_receiver() {
+            let _ = self.shared.drive(|inner, cx| inner.open.poll_flush(cx));
         }
     }
 }

@@ -60,7 +60,7 @@ pub enum AtLimit {
     #[default]
     Refuse,
     /// The connection that was silent longest is closed in its favour, in order; until it has gone there is one
-    /// connection too many.
+    /// connection too many. When as many as the limit are on their way out, the new one is refused.
     CloseLongestIdle,
 }
 
@@ -215,7 +215,10 @@ impl Server {
                 Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
                 Err(_) => {
                     self.seats.accept_failed();
-                    tokio::time::sleep(pause).await;
+                    tokio::select! {
+                        end = wait_for_drain(&mut drain) => break end,
+                        () = tokio::time::sleep(pause) => {}
+                    }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
@@ -233,7 +236,7 @@ impl Server {
         peer: SocketAddr,
         make_protocol: &impl Fn(SocketAddr) -> P,
     ) -> Option<Served<P>> {
-        if self.seats.len() >= self.limit && !(self.at_limit == AtLimit::CloseLongestIdle && self.seats.evict()) {
+        if self.seats.len() >= self.limit && !self.make_room() {
             return self.refuse(&stream);
         }
         match Connection::accept(stream, make_protocol(peer), &self.options) {
@@ -248,6 +251,12 @@ impl Server {
         }
     }
 
+    /// Asks somebody to leave, if that is the policy and not too many are leaving already.
+    fn make_room(&self) -> bool {
+        let crowded = self.seats.stats().open >= self.limit.saturating_mul(2);
+        self.at_limit == AtLimit::CloseLongestIdle && !crowded && self.seats.evict()
+    }
+
     fn refuse<P: Protocol>(&self, stream: &TcpStream) -> Option<Served<P>> {
         crate::ByteStream::reset_on_drop(stream);
         self.seats.refused();
@@ -257,7 +266,7 @@ impl Server {
 
 /// Waits for the connections to end, and resets who is left at the deadline.
 async fn finish(end: Drain, seats: &Seats, mut tasks: JoinSet<()>) -> DrainReport {
-    let open = seats.len();
+    let open = seats.stats().open;
     let ended = tokio::time::timeout_at(end.deadline, async { while tasks.join_next().await.is_some() {} }).await;
     let left = if ended.is_ok() { Vec::new() } else { seats.peers() };
     seats.reset_all();

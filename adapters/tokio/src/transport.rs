@@ -67,19 +67,27 @@ pub struct StreamTransport<S> {
     stream: Option<S>,
     /// Written bytes may still be inside the stream.
     unflushed: bool,
+    /// A write met the peer's reset. Systems tell it once; reading gives 0 after it, as if a FIN had come.
+    reset: bool,
 }
 
 impl<S: ByteStream> StreamTransport<S> {
     /// Takes the stream as it is.
     #[must_use]
     pub const fn new(stream: S) -> Self {
-        Self { stream: Some(stream), unflushed: false }
+        Self { stream: Some(stream), unflushed: false, reset: false }
     }
 
     /// The stream, until the session has released it.
     #[must_use]
     pub const fn stream(&self) -> Option<&S> {
         self.stream.as_ref()
+    }
+
+    fn write_fault(&mut self, error: &io::Error) -> TransportFault {
+        let fault = fault(error, Operation::Write);
+        self.reset |= fault.kind == FaultKind::Reset;
+        fault
     }
 
     /// Pushes on what the stream buffers. Its waker is registered if it cannot go on.
@@ -100,11 +108,14 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
         cx: &mut Context<'_>,
         buf: &mut Limit<&mut BytesMut>,
     ) -> Poll<Result<usize, TransportFault>> {
-        self.flush_inner(cx).map_err(|e| fault(&e, Operation::Write))?;
+        self.flush_inner(cx).map_err(|e| self.write_fault(&e))?;
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone(Operation::Read))) };
         loop {
             match ready!(tokio_util::io::poll_read_buf(Pin::new(&mut *stream), cx, buf)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) if self.reset => {
+                    return Poll::Ready(Err(TransportFault::new(FaultKind::Reset, Operation::Read)));
+                }
                 result => return Poll::Ready(result.map_err(|e| fault(&e, Operation::Read))),
             }
         }
@@ -125,7 +136,7 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
             };
             match ready!(polled) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                result => break result.map_err(|e| fault(&e, Operation::Write))?,
+                result => break result.map_err(|e| self.write_fault(&e))?,
             }
         };
         if written == 0 {
@@ -133,7 +144,7 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
         }
         if S::BUFFERS {
             self.unflushed = true;
-            self.flush_inner(cx).map_err(|e| fault(&e, Operation::Write))?;
+            self.flush_inner(cx).map_err(|e| self.write_fault(&e))?;
         }
         Poll::Ready(Ok(written))
     }

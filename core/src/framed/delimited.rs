@@ -165,6 +165,16 @@ impl Delimited {
         self.delimiters.get(self.written).map(|d| &**d).unwrap_or_default()
     }
 
+    /// The common case: there is one delimiter, of one or two bytes, and the first byte that is like its first begins
+    /// it. Where it is and how long; `None` if it takes a closer look.
+    #[inline]
+    fn plain_end(&self, bytes: &[u8]) -> Option<(usize, usize)> {
+        let (Search::One(first), [delimiter]) = (&self.search, &*self.delimiters) else { return None };
+        let at = memchr::memchr(*first, bytes.get(..bytes.len().min(self.max_frame.saturating_add(1)))?)?;
+        let len = delimiter.len();
+        (len == 1 || bytes.get(at + 1) == delimiter.get(1)).then_some((at, len))
+    }
+
     /// Looks for the first delimiter that starts at `from` or later, up to `last`.
     #[inline]
     fn scan(&self, bytes: &[u8], from: usize, last: usize, ended: bool) -> Scan {
@@ -211,7 +221,7 @@ impl Delimited {
         for delimiter in &self.delimiters {
             if rest.len() >= delimiter.len() {
                 let longer = !matches!(test, Test::Match(len) if len >= delimiter.len());
-                if longer && rest.starts_with(delimiter) {
+                if longer && begins_with(rest, delimiter) {
                     test = Test::Match(delimiter.len());
                 }
             } else if !ended && delimiter.starts_with(rest) {
@@ -255,6 +265,12 @@ fn lies_inside(inner: &[u8], outer: &[u8]) -> bool {
     (0..last).any(|at| outer[at..].starts_with(inner))
 }
 
+/// As `starts_with`, without the call that comparing bytes in bulk is: delimiters are short.
+#[inline]
+fn begins_with(bytes: &[u8], delimiter: &[u8]) -> bool {
+    bytes.len() >= delimiter.len() && delimiter.iter().zip(bytes).all(|(a, b)| a == b)
+}
+
 impl Search {
     fn over(delimiters: &[Box<[u8]>]) -> Self {
         if let [delimiter] = delimiters {
@@ -285,6 +301,10 @@ impl Framing for Delimited {
 
     #[inline]
     fn find(&mut self, bytes: &mut [u8]) -> Result<Found, FrameError> {
+        if let (0, Some((at, len))) = (self.scanned, self.plain_end(bytes)) {
+            let end = if self.keep_delimiter { at + len } else { at };
+            return Ok(Found::Frame(Span { start: 0, end, consumed: at + len }));
+        }
         match self.scan(bytes, self.scanned, self.max_frame, false) {
             Scan::Match { at, len } => {
                 self.scanned = 0;

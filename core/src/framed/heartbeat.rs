@@ -26,10 +26,10 @@ impl Heartbeat {
         Self { payload, send_after: None, expect_within: None, deliver: false }
     }
 
-    /// Sends the heartbeat when nothing was transmitted for this long.
+    /// Sends the heartbeat when nothing was transmitted for this long, at least a millisecond.
     #[must_use]
-    pub const fn send_after(mut self, silence: Duration) -> Self {
-        self.send_after = Some(silence);
+    pub fn send_after(mut self, silence: Duration) -> Self {
+        self.send_after = Some(silence.max(Duration::from_millis(1)));
         self
     }
 

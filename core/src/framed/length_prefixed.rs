@@ -35,6 +35,8 @@ pub struct LengthPrefixed {
     adjustment: i64,
     keep_header: bool,
     max_frame: usize,
+    /// Nothing but four bytes of length, big-endian, that count what follows: the common case has a short way.
+    plain: bool,
     /// Bytes of a frame being skipped that are still to come.
     to_skip: u64,
 }
@@ -56,13 +58,15 @@ impl LengthPrefixed {
         } else {
             width
         };
-        Self { width, endian, offset: 0, adjustment: 0, keep_header: false, max_frame, to_skip: 0 }
+        let plain = width == 4 && matches!(endian, Endian::Big);
+        Self { width, endian, offset: 0, adjustment: 0, keep_header: false, max_frame, plain, to_skip: 0 }
     }
 
     /// Bytes of header before the length field.
     #[must_use]
     pub const fn offset(mut self, offset: usize) -> Self {
         self.offset = offset;
+        self.plain = false;
         self
     }
 
@@ -71,6 +75,7 @@ impl LengthPrefixed {
     #[must_use]
     pub const fn adjustment(mut self, adjustment: i64) -> Self {
         self.adjustment = adjustment;
+        self.plain = false;
         self
     }
 
@@ -78,6 +83,7 @@ impl LengthPrefixed {
     #[must_use]
     pub const fn keep_header(mut self) -> Self {
         self.keep_header = true;
+        self.plain = false;
         self
     }
 
@@ -103,30 +109,8 @@ impl LengthPrefixed {
         length.checked_add_signed(adjustment).ok_or(FrameError::BadLength { length, adjustment })
     }
 
-    /// What the length field says for a body of this many bytes.
-    fn field_for(&self, body: usize) -> Result<u64, &'static str> {
-        let (body, adjustment) = (body as u64, self.adjustment.unsigned_abs());
-        let length = if self.adjustment < 0 { body.checked_add(adjustment) } else { body.checked_sub(adjustment) };
-        let length = length.ok_or("no length field can stand for a payload of this length")?;
-        if self.width < 8 && length >> (8 * self.width) != 0 {
-            return Err("the payload's length does not fit the length field");
-        }
-        Ok(length)
-    }
-
-    fn field_bytes(&self, length: u64) -> [u8; 8] {
-        match self.endian {
-            Endian::Big => (length << (64 - 8 * self.width)).to_be_bytes(),
-            Endian::Little => length.to_le_bytes(),
-        }
-    }
-}
-
-impl Framing for LengthPrefixed {
-    type Error = FrameError;
-
-    #[inline]
-    fn find(&mut self, bytes: &mut [u8]) -> Result<Found, FrameError> {
+    /// As `find`, for every kind of header.
+    fn find_any(&mut self, bytes: &[u8]) -> Result<Found, FrameError> {
         let header = self.header();
         if bytes.len() < header {
             return Ok(Found::NeedMore { hint: header - bytes.len() });
@@ -143,6 +127,78 @@ impl Framing for LengthPrefixed {
         }
         let start = if self.keep_header { 0 } else { header };
         Ok(Found::Frame(Span { start, end, consumed: end }))
+    }
+
+    /// As `encoded_len`, for every kind of header.
+    fn encoded_len_any(&self, payload: &[u8]) -> Result<usize, &'static str> {
+        let header = self.header();
+        let body = if self.keep_header {
+            payload.len().checked_sub(header).ok_or("the payload is shorter than the header it must contain")?
+        } else {
+            payload.len()
+        };
+        if body > self.max_frame {
+            return Err("the payload is longer than max_frame");
+        }
+        self.field_for(body)?;
+        Ok(header.saturating_add(body))
+    }
+
+    /// As `encode`, for every kind of header.
+    fn encode_any(&self, payload: Payload<'_>, out: &mut Writer<'_>) {
+        let header = self.header();
+        let body = if self.keep_header { payload.len().saturating_sub(header) } else { payload.len() };
+        // `encoded_len` accepted the payload, so the field exists.
+        let length = self.field_for(body).unwrap_or_default();
+        let field = self.field_bytes(length);
+        let field = &field[..self.width];
+        if self.keep_header {
+            let bytes = payload.as_slice();
+            out.put_slice(&bytes[..self.offset.min(bytes.len())]);
+            out.put_slice(field);
+            out.put_slice(bytes.get(header..).unwrap_or_default());
+        } else {
+            for _ in 0..self.offset {
+                out.put_u8(0);
+            }
+            out.put_slice(field);
+            payload.put(out);
+        }
+    }
+
+    /// What the length field says for a body of this many bytes.
+    #[inline]
+    fn field_for(&self, body: usize) -> Result<u64, &'static str> {
+        let (body, adjustment) = (body as u64, self.adjustment.unsigned_abs());
+        let length = if self.adjustment < 0 { body.checked_add(adjustment) } else { body.checked_sub(adjustment) };
+        let length = length.ok_or("no length field can stand for a payload of this length")?;
+        if self.width < 8 && length >> (8 * self.width) != 0 {
+            return Err("the payload's length does not fit the length field");
+        }
+        Ok(length)
+    }
+
+    #[inline]
+    fn field_bytes(&self, length: u64) -> [u8; 8] {
+        match self.endian {
+            Endian::Big => (length << (64 - 8 * self.width)).to_be_bytes(),
+            Endian::Little => length.to_le_bytes(),
+        }
+    }
+}
+
+impl Framing for LengthPrefixed {
+    type Error = FrameError;
+
+    #[inline(always)]
+    fn find(&mut self, bytes: &mut [u8]) -> Result<Found, FrameError> {
+        if let (true, Some((length, after))) = (self.plain, bytes.split_first_chunk::<4>()) {
+            let length = u32::from_be_bytes(*length) as usize;
+            if length <= self.max_frame && length <= after.len() {
+                return Ok(Found::Frame(Span { start: 4, end: 4 + length, consumed: 4 + length }));
+            }
+        }
+        self.find_any(bytes)
     }
 
     fn eof(&mut self, rest: &mut [u8]) -> Result<Rest, FrameError> {
@@ -162,39 +218,22 @@ impl Framing for LengthPrefixed {
         Some(Skipped::of(&mut self.to_skip, bytes))
     }
 
-    #[inline]
+    #[inline(always)]
     fn encoded_len(&self, payload: &[u8]) -> Result<usize, &'static str> {
-        let header = self.header();
-        let body = if self.keep_header {
-            payload.len().checked_sub(header).ok_or("the payload is shorter than the header it must contain")?
-        } else {
-            payload.len()
-        };
-        if body > self.max_frame {
-            return Err("the payload is longer than max_frame");
+        if self.plain && payload.len() <= self.max_frame && u32::try_from(payload.len()).is_ok() {
+            return Ok(4 + payload.len());
         }
-        self.field_for(body)?;
-        Ok(header.saturating_add(body))
+        self.encoded_len_any(payload)
     }
 
-    #[inline]
+    #[inline(always)]
     fn encode(&mut self, payload: Payload<'_>, out: &mut Writer<'_>) {
-        let header = self.header();
-        let body = if self.keep_header { payload.len().saturating_sub(header) } else { payload.len() };
-        // `encoded_len` accepted the payload, so the field exists.
-        let field = self.field_bytes(self.field_for(body).unwrap_or_default());
-        let field = &field[..self.width];
-        if self.keep_header {
-            let bytes = payload.as_slice();
-            out.put_slice(&bytes[..self.offset.min(bytes.len())]);
-            out.put_slice(field);
-            out.put_slice(bytes.get(header..).unwrap_or_default());
-        } else {
-            for _ in 0..self.offset {
-                out.put_u8(0);
-            }
-            out.put_slice(field);
+        if self.plain {
+            // `encoded_len` accepted the payload, so its length fits.
+            out.put_slice(&(payload.len() as u32).to_be_bytes());
             payload.put(out);
+        } else {
+            self.encode_any(payload, out);
         }
     }
 

@@ -212,7 +212,7 @@ impl<F: Framing> Framed<F> {
     }
 
     /// One step over `rx`: a frame's span, still unread, or what else happened.
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<Span>, F::Error> {
         if self.skipping {
             return Ok(self.skip(rx));
@@ -235,6 +235,7 @@ impl<F: Framing> Framed<F> {
         }
     }
 
+    #[inline]
     fn is_heartbeat(&self, payload: &[u8]) -> bool {
         self.heartbeat.as_ref().is_some_and(|h| h.swallows(payload))
     }
@@ -261,6 +262,7 @@ impl<F: Framing> Framed<F> {
         Ok(self.skip(rx))
     }
 
+    #[cold]
     fn skip(&mut self, rx: &mut RecvBuf) -> Step<Span> {
         match self.framing.skip(rx) {
             Some(Skipped { consumed, done }) => {
@@ -282,7 +284,7 @@ impl<F: Framing> Framed<F> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, cx: &mut Cx<'_, Self>, payload: Payload<'_>) -> Result<(), Refusal> {
         let len = self.framing.encoded_len(payload.as_slice()).map_err(Refusal::Invalid)?;
         let mut writer = cx.tx.message(len)?;
@@ -304,6 +306,7 @@ impl<F: Framing> Protocol for Framed<F> {
         cx.establish();
     }
 
+    #[inline(always)]
     fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<Bytes>, F::Error> {
         Ok(match self.step(cx, rx)? {
             Step::Event(span) => Step::Event(take_span(rx, span)),
@@ -325,6 +328,7 @@ impl<F: Framing> Protocol for Framed<F> {
         })
     }
 
+    #[inline]
     fn command(&mut self, cx: &mut Cx<'_, Self>, payload: Bytes) -> Result<(), Refused<Bytes>> {
         // A clone of Bytes is a count, so the payload can be given back.
         let len = match self.framing.encoded_len(&payload) {
@@ -357,7 +361,7 @@ impl<F: Framing> InPlace for Framed<F> {
     type View<'a> = &'a [u8];
     type Reply<'a> = &'a [u8];
 
-    #[inline]
+    #[inline(always)]
     fn decode_in_place<'a>(&mut self, cx: &mut Cx<'_, Self>, rx: &'a mut RecvBuf) -> Result<Step<&'a [u8]>, F::Error> {
         Ok(match self.step(cx, rx)? {
             Step::Event(span) => Step::Event(span.of(rx.view(span.consumed))),
@@ -367,16 +371,13 @@ impl<F: Framing> InPlace for Framed<F> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn reply(&mut self, cx: &mut Cx<'_, Self>, reply: &[u8]) -> Result<(), Refusal> {
         self.write(cx, Payload::Borrowed(reply))
     }
 }
 
-#[inline]
+#[inline(always)]
 fn take_span(rx: &mut RecvBuf, span: Span) -> Bytes {
-    rx.advance(span.start);
-    let payload = rx.take(span.end.saturating_sub(span.start));
-    rx.advance(span.consumed.saturating_sub(span.end));
-    payload
+    rx.take_part(span.consumed, span.start, span.end)
 }

@@ -13,6 +13,10 @@ impl<P: Protocol> Session<P> {
         if self.cause.is_some() {
             return;
         }
+        // Our FIN has gone and the peer still sends: only a reset tells it that this is not the end it expects.
+        if self.send == SendState::Finished && !self.peer_fin_seen() && !cause.is_orderly() {
+            return self.end_at_once(cause);
+        }
         // Only who leaves the peer in good standing waits for its answer.
         let waits = matches!(cause, Cause::LocalClose(_) | Cause::Timeout(TimeoutReason::Idle));
         let says_goodbye = self.send == SendState::Open && self.opening != Opening::Connecting;
@@ -23,8 +27,7 @@ impl<P: Protocol> Session<P> {
             self.goodbye_over = !(waits && step == CloseStep::AwaitPeer);
         }
         if !waits {
-            self.discard_received();
-            self.move_recv(RecvInput::Discard);
+            self.stop_receiving();
         }
         self.move_send(SendInput::Close);
         let stage = if self.goodbye_over { TimeoutReason::Flush } else { TimeoutReason::CloseHandshake };
@@ -85,27 +88,36 @@ impl<P: Protocol> Session<P> {
     }
 
     fn settle_send(&mut self, now: Instant) {
-        if self.finish_wanted && self.send == SendState::Open && self.opening == Opening::Established {
+        // A peer that finished during the opening will never complete it.
+        let opened = self.opening == Opening::Established || self.recv.is_over();
+        if self.finish_wanted && self.send == SendState::Open && opened {
             self.with_protocol(now, |protocol, cx| protocol.finish(cx));
             self.move_send(SendInput::Finish);
         }
-        if self.send == SendState::Closing && (self.goodbye_over || self.recv.is_over()) {
+        // Who does not listen cannot hear the answer.
+        if self.send == SendState::Closing && (self.goodbye_over || !self.recv.decodes()) {
             self.move_send(SendInput::GoodbyeDone);
             self.arm_stage(now, TimeoutReason::Flush);
         }
         let delivered = self.tx.ledger().held == 0 && self.protocol.quiescent();
-        if self.send == SendState::Flushing && delivered {
-            if self.cause.is_some() {
-                // The last answers that decoding could bring are here: nobody wants the rest.
-                self.discard_received();
-                self.move_recv(RecvInput::Discard);
-            }
-            if self.tx.is_empty() {
-                self.flushed(now);
-            }
+        let fin_due = matches!(self.send, SendState::Holding | SendState::ShuttingDown | SendState::Finished);
+        if self.cause.is_some() && (fin_due || (self.send == SendState::Flushing && delivered)) {
+            // The last answers that decoding could bring are here: nobody wants the rest.
+            self.stop_receiving();
+        }
+        if self.send == SendState::Flushing && delivered && self.tx.is_empty() {
+            self.flushed(now);
         }
         if self.send == SendState::Holding && (self.peer_fin_seen() || !self.recv.reads()) {
             self.shut_down(now, SendInput::PeerFirstDone);
+        }
+    }
+
+    /// Nobody wants further messages; but what came before the transport failed is still delivered.
+    fn stop_receiving(&mut self) {
+        if self.recv != RecvState::Salvaging {
+            self.discard_received();
+            self.move_recv(RecvInput::Discard);
         }
     }
 

@@ -11,6 +11,10 @@ use crate::protocol::{Fault, Protocol, Step};
 use crate::time::{Deadline, Instant, TimeoutReason};
 use crate::timers::TimerSet;
 
+/// Deadlines that can follow from one another at the same instant: idle, goodbye, flush, peer-first, flush, linger, and
+/// a probe and its answer.
+const STAGES: usize = 8;
+
 impl<P: Protocol> Session<P> {
     /// The transport is connected: the protocol opens the conversation.
     pub fn connected(&mut self, now: Instant) {
@@ -46,7 +50,7 @@ impl<P: Protocol> Session<P> {
             self.starved = false;
         } else if !self.recv.decodes() {
             self.discard_received();
-            if self.send.is_over() {
+            if self.cause.is_some() && self.send.is_over() {
                 self.linger_left = self.linger_left.saturating_sub(new as u64);
             }
         }
@@ -107,7 +111,10 @@ impl<P: Protocol> Session<P> {
             return;
         }
         if fault.kind == FaultKind::Truncated {
+            // A FIN of the transport below: nothing more can be read, and what came before it counts.
             self.peer_finished = self.peer_finished.max_seen();
+            self.first_fin.get_or_insert(Side::Peer);
+            self.move_recv(RecvInput::Fail);
             self.end(now, Cause::Truncated { missing: None });
             return self.settle(now);
         }
@@ -149,9 +156,19 @@ impl<P: Protocol> Session<P> {
     /// every remaining deadline is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.observe(now);
-        if self.released || self.release.is_some() {
-            return;
+        // A wait of zero is over when it begins, so what follows from one deadline may be due at once.
+        for _ in 0..STAGES {
+            if self.release.is_some() {
+                return;
+            }
+            self.pass_deadlines(now);
+            if self.deadline().is_none_or(|deadline| deadline.at > now) {
+                return;
+            }
         }
+    }
+
+    fn pass_deadlines(&mut self, now: Instant) {
         let due = |deadline: &Deadline| deadline.at <= now;
         if let Some(deadline) = self.opening_deadline.take_if(|d| due(d)) {
             self.opening_timed_out(now, deadline.reason);

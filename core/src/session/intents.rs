@@ -12,19 +12,20 @@ impl<P: Protocol> Session<P> {
     ///
     /// # Errors
     /// The command comes back with the reason: see [`SendError`].
+    #[inline]
     pub fn send(&mut self, now: Instant, command: P::Command) -> Result<(), SendError<P::Command>> {
         let now = self.observe(now);
         let command = self.check_open(command)?;
-        let mark = self.tx.begin();
+        self.tx.begin();
         match self.protocol.command(&mut context!(self, now), command) {
             Ok(()) => {
                 self.tx.commit();
                 self.after_command(now);
                 Ok(())
             }
-            Err(refused) => {
-                self.tx.rollback(mark);
-                Err(self.refused(refused.command, refused.why))
+            Err(back) => {
+                self.tx.rollback();
+                Err(refused(back.command, back.why, &mut self.wanted_room))
             }
         }
     }
@@ -93,17 +94,6 @@ impl<P: Protocol> Session<P> {
         }
     }
 
-    pub(super) fn refused<C>(&mut self, command: C, why: Refusal) -> SendError<C> {
-        match why {
-            Refusal::Invalid(why) => SendError::Invalid { command, why },
-            Refusal::NoRoom(r) if r.need > r.limit => SendError::TooLarge { command, need: r.need, limit: r.limit },
-            Refusal::NoRoom(r) => {
-                self.wanted_room = Some(self.wanted_room.map_or(r.need, |earlier| earlier.min(r.need)));
-                SendError::Full { command, need: r.need, room: r.room }
-            }
-        }
-    }
-
     /// `Writable` is due once the refused message fits.
     #[inline]
     pub(super) fn wake_writer(&mut self) {
@@ -122,6 +112,18 @@ impl<P: Protocol> Session<P> {
             if !next.writes() {
                 self.tx.close();
             }
+        }
+    }
+}
+
+/// What a refusal means for the application, and that `Writable` is due once there is room.
+pub(super) fn refused<C>(command: C, why: Refusal, wanted_room: &mut Option<usize>) -> SendError<C> {
+    match why {
+        Refusal::Invalid(why) => SendError::Invalid { command, why },
+        Refusal::NoRoom(r) if r.need > r.limit => SendError::TooLarge { command, need: r.need, limit: r.limit },
+        Refusal::NoRoom(r) => {
+            *wanted_room = Some(wanted_room.map_or(r.need, |earlier| earlier.min(r.need)));
+            SendError::Full { command, need: r.need, room: r.room }
         }
     }
 }

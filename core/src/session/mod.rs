@@ -239,6 +239,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// All that the session wants now. It has no side effect.
+    #[inline]
     pub fn interest(&self) -> Interest {
         let event = self.has_event();
         if self.released {
@@ -310,14 +311,25 @@ impl<P: Protocol> Session<P> {
 
     /// Bytes that are free for messages now.
     #[must_use]
+    #[inline]
     pub fn room(&self) -> usize {
         self.tx.room()
     }
 
     /// Bytes received and not decoded, and bytes queued and not transmitted.
     #[must_use]
+    #[inline]
     pub fn buffered(&self) -> (usize, usize) {
         (self.rx.len(), self.tx.len())
+    }
+
+    /// A message waits to be taken. Whoever answers several can leave the writing to the last of them.
+    #[must_use]
+    #[inline]
+    pub fn has_message(&self) -> bool {
+        self.event.is_some()
+            || !self.late.is_empty()
+            || (self.config.delivery == Delivery::InPlace && self.can_decode())
     }
 
     /// When a byte last moved in either direction, or when the session started.
@@ -340,6 +352,7 @@ impl<P: Protocol> Session<P> {
 
     /// Whether the session has no buffer of its own at the moment, to receive into and to queue output in.
     #[must_use]
+    #[inline]
     pub fn wants_buffers(&self) -> (bool, bool) {
         (self.rx.has_no_buffer(), self.tx.has_no_buffer())
     }
@@ -365,19 +378,19 @@ impl<P: Protocol> Session<P> {
         self.tx.reclaim()
     }
 
-    fn has_event(&self) -> bool {
-        self.event.is_some()
-            || !self.late.is_empty()
-            || self.writable
-            || self.peer_finished == PeerFinished::Due
-            || (self.config.delivery == Delivery::InPlace && self.can_decode())
-            || self.closed_is_due()
+    /// What [`Interest::event`] says, without the rest.
+    #[must_use]
+    #[inline]
+    pub fn has_event(&self) -> bool {
+        self.has_message() || self.writable || self.peer_finished == PeerFinished::Due || self.closed_is_due()
     }
 
+    #[inline]
     fn closed_is_due(&self) -> bool {
         self.released && !self.closed_taken && self.recv.is_over() && self.peer_finished != PeerFinished::Due
     }
 
+    #[inline]
     fn can_decode(&self) -> bool {
         !self.starved && self.recv.decodes() && self.opening != Opening::Connecting
     }
@@ -388,6 +401,7 @@ impl<P: Protocol> Session<P> {
 
     /// The earliest of all deadlines. Each is computed from stored instants, so that arming one per message is a
     /// store and nothing else.
+    #[inline]
     fn deadline(&self) -> Option<Deadline> {
         let all = [
             self.opening_deadline,
@@ -401,6 +415,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Bytes are queued, or our FIN is, and the transport takes nothing.
+    #[inline]
     fn stall_deadline(&self) -> Option<Deadline> {
         let wait = self.config.timeouts.write_stall?;
         let since = self.stalled_since.filter(|_| !self.send.is_over())?;
@@ -408,6 +423,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Neither direction moved. While the application takes no events, the peer's silence proves nothing.
+    #[inline]
     fn idle_deadline(&self) -> Option<Deadline> {
         let wait = self.config.timeouts.idle?;
         if self.cause.is_some() || self.paused || self.opening == Opening::Connecting {
@@ -417,6 +433,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// When to probe a quiet peer, or until when it must have answered.
+    #[inline]
     fn keepalive_deadline(&self) -> Option<Deadline> {
         let keepalive = self.config.timeouts.keepalive?;
         let can_ask = self.send == SendState::Open && self.recv == RecvState::Open;
@@ -433,6 +450,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Time never goes back inside a session, whatever the caller's clock does.
+    #[inline]
     fn observe(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now

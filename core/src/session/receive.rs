@@ -2,17 +2,26 @@
 
 use core::fmt;
 
+use super::intents::refused;
 use super::{Event, Opening, PeerFinished, Session, context};
-use crate::closed::Cause;
+use crate::closed::{Cause, Code};
 use crate::config::{Delivery, OnPeerFinish};
 use crate::error::{LimitExceeded, Misuse, SendError};
 use crate::halves::{RecvInput, RecvState, SendState};
-use crate::protocol::{Cx, EofAction, InPlace, Protocol, Refusal, Step};
+use crate::protocol::{Cx, EofAction, InPlace, Protocol, Step};
 use crate::send_queue::QueueFault;
 use crate::time::Instant;
 
+/// A [`Step`] without a message. The way of the messages is short and inlined, all else is apart.
+enum NoMessage {
+    NeedMore { hint: usize },
+    Progress,
+    Close(Code),
+}
+
 impl<P: Protocol> Session<P> {
     /// The next event, if there is one. After [`Event::Closed`] there is none.
+    #[inline]
     pub fn poll_event(&mut self, now: Instant) -> Option<Event<P::Event, P::Violation>> {
         let now = self.observe(now);
         if self.writable {
@@ -27,6 +36,10 @@ impl<P: Protocol> Session<P> {
             }
             return Some(Event::App(event));
         }
+        self.poll_end(now)
+    }
+
+    fn poll_end(&mut self, now: Instant) -> Option<Event<P::Event, P::Violation>> {
         if self.peer_finished == PeerFinished::Due {
             self.peer_finished = PeerFinished::Taken;
             if self.config.on_peer_finish == OnPeerFinish::FlushThenFinish {
@@ -44,35 +57,58 @@ impl<P: Protocol> Session<P> {
 
     /// Decodes until a message waits for the application or the bytes run out: what the protocol answers by
     /// itself is never held up by messages that nobody has taken yet, up to the first of them.
+    #[inline]
     pub(super) fn decode_ahead(&mut self, now: Instant) {
         if self.config.delivery == Delivery::InPlace {
             return;
         }
-        while self.event.is_none() && self.can_decode() {
+        // Messages that timers made meanwhile are taken before further ones of a peer that never pauses.
+        while self.event.is_none() && self.late.is_empty() && self.can_decode() {
             let before = self.rx.len();
             let step = self.protocol.decode(&mut context!(self, now), &mut self.rx);
-            self.after_protocol(now);
-            self.event = self.take_step(now, before, step);
+            match step {
+                // Stored as it comes: moving it once more is what costs most here.
+                Ok(Step::Event(event)) => {
+                    self.event = Some(event);
+                    self.stuck = 0;
+                    self.after_protocol(now);
+                }
+                other => {
+                    self.after_protocol(now);
+                    self.event = self.take_step(now, before, other);
+                }
+            }
         }
     }
 
     /// What a decoding step means for the session; the message, if it made one.
     #[inline]
     pub(super) fn take_step<E>(&mut self, now: Instant, before: usize, step: Result<Step<E>, P::Violation>) -> Option<E> {
-        match step {
+        let other = match step {
             Ok(Step::Event(event)) => {
                 self.stuck = 0;
                 return Some(event);
             }
-            Ok(Step::Progress) if self.rx.len() < before => self.stuck = 0,
-            Ok(Step::Progress) => {
+            Ok(Step::Progress) => Ok(NoMessage::Progress),
+            Ok(Step::NeedMore { hint }) => Ok(NoMessage::NeedMore { hint }),
+            Ok(Step::Close(code)) => Ok(NoMessage::Close(code)),
+            Err(violation) => Err(violation),
+        };
+        self.take_no_message(now, before, other);
+        None
+    }
+
+    fn take_no_message(&mut self, now: Instant, before: usize, step: Result<NoMessage, P::Violation>) {
+        match step {
+            Ok(NoMessage::Progress) if self.rx.len() < before => self.stuck = 0,
+            Ok(NoMessage::Progress) => {
                 self.stuck += 1;
                 if self.stuck > 1 {
                     self.end_at_once(Cause::Misuse(Misuse::DecodeStuck));
                     self.stop_decoding();
                 }
             }
-            Ok(Step::NeedMore { hint }) => {
+            Ok(NoMessage::NeedMore { hint }) => {
                 self.stuck = 0;
                 self.starved = true;
                 self.rx.set_hint(hint);
@@ -82,13 +118,12 @@ impl<P: Protocol> Session<P> {
                     self.stop_decoding();
                 }
             }
-            Ok(Step::Close(code)) => self.peer_closed(now, code),
+            Ok(NoMessage::Close(code)) => self.peer_closed(now, code),
             Err(violation) => {
                 self.end(now, Cause::Violation(violation));
                 self.stop_decoding();
             }
         }
-        None
     }
 
     /// After a violation nothing the peer says has a meaning, not even the answer to a goodbye.
@@ -100,6 +135,9 @@ impl<P: Protocol> Session<P> {
 
     /// The end of the input, once everything before it was decoded and taken.
     pub(super) fn settle_eof(&mut self, now: Instant) {
+        if self.recv == RecvState::Closed && self.peer_finished == PeerFinished::Seen {
+            self.settle_unheard_eof();
+        }
         if !self.starved || self.event.is_some() {
             return;
         }
@@ -131,11 +169,31 @@ impl<P: Protocol> Session<P> {
         }
     }
 
+    /// The peer finished and nobody listened: there is no `PeerFinished` to take, but the policy holds.
+    fn settle_unheard_eof(&mut self) {
+        if self.cause.is_some() || self.event.is_some() {
+            return;
+        }
+        match self.config.on_peer_finish {
+            OnPeerFinish::FlushThenFinish => self.finish_wanted = true,
+            OnPeerFinish::KeepSending => {}
+            OnPeerFinish::Abort => self.abort_half_closed(),
+        }
+    }
+
     fn peer_stream_ended(&mut self) {
         self.rx.discard();
         self.move_recv(RecvInput::Drained);
         self.peer_finished = PeerFinished::Due;
-        if self.config.on_peer_finish == OnPeerFinish::Abort && self.cause.is_none() {
+        if self.config.on_peer_finish == OnPeerFinish::Abort {
+            self.abort_half_closed();
+        }
+    }
+
+    fn abort_half_closed(&mut self) {
+        // With our own FIN sent before, both sides are done and nothing is half-closed.
+        let half_closed = self.send != SendState::Finished;
+        if half_closed && self.cause.is_none() {
             self.end_at_once(Cause::PeerFinished);
         }
     }
@@ -160,13 +218,20 @@ impl<P: Protocol> Session<P> {
         if self.link.established && self.opening == Opening::Handshaking {
             self.established();
         }
-        match self.tx.take_fault() {
-            None => {}
-            Some(QueueFault::Overflow(limit)) => self.end_at_once(Cause::Limit(limit)),
-            Some(QueueFault::Misuse(misuse)) => self.end_at_once(Cause::Misuse(misuse)),
+        if let Some(fault) = self.tx.take_fault() {
+            self.end_for(fault);
         }
     }
 
+    #[cold]
+    fn end_for(&mut self, fault: QueueFault) {
+        match fault {
+            QueueFault::Overflow(limit) => self.end_at_once(Cause::Limit(limit)),
+            QueueFault::Misuse(misuse) => self.end_at_once(Cause::Misuse(misuse)),
+        }
+    }
+
+    #[cold]
     fn established(&mut self) {
         self.opening = Opening::Established;
         self.opening_deadline = None;
@@ -190,7 +255,7 @@ impl<P: InPlace> Session<P> {
             return handled;
         }
         let reply_room = reply_room.min(self.tx.limit());
-        while handled < budget && self.can_decode() && (self.tx.room() >= reply_room || !self.send.writes()) {
+        while handled < budget && self.can_decode() && (self.tx.room() >= reply_room || self.send != SendState::Open) {
             let before = self.rx.len();
             let step = self.handle_one(now, &mut handler);
             self.after_protocol(now);
@@ -205,16 +270,18 @@ impl<P: InPlace> Session<P> {
         handled
     }
 
-    #[inline]
+    #[inline(always)]
     fn handle_one<H>(&mut self, now: Instant, handler: &mut H) -> Result<Step<()>, P::Violation>
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
-        let open = self.opening == Opening::Established && self.send == SendState::Open;
         Ok(match self.protocol.decode_in_place(&mut context!(self, now), &mut self.rx)? {
             Step::Event(view) => {
+                // The message itself may have completed the opening.
+                let open = self.link.established && self.send == SendState::Open;
                 let cx = context!(self, now);
-                handler(view, &mut Replies { protocol: &mut self.protocol, cx, open });
+                let wanted_room = &mut self.wanted_room;
+                handler(view, &mut Replies { protocol: &mut self.protocol, cx, open, wanted_room });
                 Step::Event(())
             }
             Step::NeedMore { hint } => Step::NeedMore { hint },
@@ -230,7 +297,7 @@ impl<P: InPlace> Session<P> {
     pub fn send_in_place(&mut self, now: Instant, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
         let now = self.observe(now);
         self.check_open(())?;
-        let mark = self.tx.begin();
+        self.tx.begin();
         match self.protocol.reply(&mut context!(self, now), reply) {
             Ok(()) => {
                 self.tx.commit();
@@ -238,8 +305,8 @@ impl<P: InPlace> Session<P> {
                 Ok(())
             }
             Err(why) => {
-                self.tx.rollback(mark);
-                Err(self.refused((), why))
+                self.tx.rollback();
+                Err(refused((), why, &mut self.wanted_room))
             }
         }
     }
@@ -250,6 +317,7 @@ pub struct Replies<'a, 'b, P: InPlace> {
     protocol: &'a mut P,
     cx: Cx<'b, P>,
     open: bool,
+    wanted_room: &'a mut Option<usize>,
 }
 
 impl<P: InPlace> fmt::Debug for Replies<'_, '_, P> {
@@ -263,25 +331,20 @@ impl<P: InPlace> Replies<'_, '_, P> {
     ///
     /// # Errors
     /// The queue has no room (see `reply_room`), the protocol cannot express it, or sending is over.
+    #[inline(always)]
     pub fn send(&mut self, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
         if !self.open {
             return Err(SendError::Closed { command: () });
         }
-        let mark = self.cx.tx.begin();
+        self.cx.tx.begin();
         match self.protocol.reply(&mut self.cx, reply) {
             Ok(()) => {
                 self.cx.tx.commit();
                 Ok(())
             }
             Err(why) => {
-                self.cx.tx.rollback(mark);
-                Err(match why {
-                    Refusal::Invalid(why) => SendError::Invalid { command: (), why },
-                    Refusal::NoRoom(r) if r.need > r.limit => {
-                        SendError::TooLarge { command: (), need: r.need, limit: r.limit }
-                    }
-                    Refusal::NoRoom(r) => SendError::Full { command: (), need: r.need, room: r.room },
-                })
+                self.cx.tx.rollback();
+                Err(refused((), why, self.wanted_room))
             }
         }
     }

@@ -122,6 +122,7 @@ async fn meet(
         connection.feed(Bytes::from(request.to_be_bytes().to_vec())).await?;
     }
     connection.flush().await;
+    lane.sample(connection.session());
     match kind {
         Client::Cancels => connection.abort(Code(7)),
         Client::IsLost => {
@@ -132,6 +133,7 @@ async fn meet(
         }
         Client::Finishes | Client::LosesPatience => connection.finish(),
     }
+    lane.sample(connection.session());
     let start = Instant::now();
     let mut answers = 0;
     let closed = loop {
@@ -148,6 +150,7 @@ async fn meet(
             None => return Err("the client's events ended without Closed".into()),
         }
     };
+    lane.sample(connection.session());
     lane.mark(format!("closed: {}", closed.cause));
     let took = start.elapsed();
     Ok(((answers, closed, took), server.await??))

@@ -157,11 +157,18 @@ impl Side {
     fn draw(&self, out: &mut String, top: f64, x: &impl Fn(Duration) -> f64, end: Duration) -> f64 {
         let _ = write!(out, "<text x='10' y='{:.1}' font-weight='bold'>{}</text>", top + 10.0, escape(&self.name));
         let bars = top + 16.0;
+        // A side that was noted as closed has no state after that.
+        let last = self.samples.iter().map(|s| s.at).chain(self.marks.iter().map(|m| m.0)).max();
+        let end = last.unwrap_or(end);
         for (row, label) in ["receive", "send", "next deadline"].into_iter().enumerate() {
             let y = bars + row as f64 * (BAR + 3.0);
             let _ = write!(out, "<text x='10' y='{:.1}'>{label}</text>", y + 12.0);
             for (i, sample) in self.samples.iter().enumerate() {
-                let (name, colour) = if row == 0 { recv_colour(sample.states.0) } else { send_colour(sample.states.1) };
+                let (name, colour) = match row {
+                    0 => recv_colour(sample.states.0),
+                    1 => send_colour(sample.states.1),
+                    _ => timer_colour(sample.timer),
+                };
                 let from = x(sample.at);
                 let to = x(self.samples.get(i + 1).map_or(end, |next| next.at));
                 let _ = write!(

@@ -45,6 +45,10 @@ impl<P: Protocol> Served<P> {
 
     /// As [`Connection::next_event`]. Cancel-safe.
     pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
+        // What the last read brought is taken without listening to the server in between.
+        if let Some(event) = self.connection.next_ready() {
+            return Some(event);
+        }
         let Self { connection, seat, drain, closing } = self;
         let event = hear(connection, seat, drain, closing, |connection, cx| connection.poll_next_event(cx)).await;
         self.touch();
