@@ -63,7 +63,8 @@ pub struct Limits {
     pub control_reserve: usize,
     /// Most events that timers made and nobody took; decoding stops at one. Default 64.
     pub events: usize,
-    /// Most bytes that are read and thrown away while lingering after a close. Default 1 MiB.
+    /// Most bytes that are read and thrown away while lingering after a close. Default 16 MiB: a
+    /// flooding peer must get as far as reading our last words.
     pub linger_bytes: u64,
     /// Bytes to make room for before a read, when the limit leaves that much. Default 16 KiB.
     pub read_chunk: usize,
@@ -79,7 +80,7 @@ impl Default for Limits {
             send_buffer: 256 << 10,
             control_reserve: 16 << 10,
             events: 64,
-            linger_bytes: 1 << 20,
+            linger_bytes: 16 << 20,
             read_chunk: 16 << 10,
             share_threshold: 4 << 10,
         }

@@ -259,9 +259,13 @@ impl<P: InPlace> Session<P> {
             let before = self.rx.len();
             let step = self.handle_one(now, &mut handler);
             self.after_protocol(now);
-            if self.take_step(now, before, step).is_some() {
-                handled += 1;
-                self.events += 1;
+            match step {
+                Ok(Step::Event(())) => {
+                    self.stuck = 0;
+                    self.events += 1;
+                    handled += 1;
+                }
+                other => drop(self.take_step(now, before, other)),
             }
         }
         if handled == 0 || self.is_unsettled() || self.starved {

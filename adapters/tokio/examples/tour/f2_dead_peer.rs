@@ -106,7 +106,7 @@ async fn peer_dies(
     match death {
         Death::StopsReading => {
             for _ in 0..64 {
-                peer.read(&mut buffer).await?;
+                peer.read_exact(&mut buffer).await?;
             }
             last = Instant::now();
         }

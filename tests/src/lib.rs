@@ -1,0 +1,8 @@
+//! Helpers shared by the cross-crate tests.
+
+pub mod sockets;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,0 +1,215 @@
+//! The server: draining, connection limits, and an accept loop that survives running out of descriptors.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use duologue_core::{Cause, Event};
+use duologue_tests::sockets::*;
+use duologue_tokio::{AtLimit, Connection, DrainReport, Options, Served, Server, ServerHandle};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+async fn echo(mut connection: Served<Frames>) {
+    while let Some(event) = connection.next_event().await {
+        if let Event::App(message) = event {
+            assert_ne!(message, "panic", "this handler was asked to panic");
+            if connection.send(message).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn start(configure: impl FnOnce(Server) -> Server) -> (SocketAddr, ServerHandle, JoinHandle<DrainReport>) {
+    let server = configure(Server::bind("127.0.0.1:0", Options::new()).await.expect("bound"));
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    (address, handle, tokio::spawn(server.serve(|_| frames(), echo)))
+}
+
+async fn dial(address: SocketAddr) -> Connection<Frames> {
+    step("dialling", Connection::connect(address, frames(), Options::new())).await.expect("connected")
+}
+
+async fn is_served(connection: &mut Connection<Frames>) {
+    step("asking", connection.send(Bytes::from_static(b"ping"))).await.expect("sent");
+    assert_eq!(message(connection).await, "ping");
+}
+
+#[tokio::test]
+async fn draining_says_goodbye_waits_resets_the_rest_and_reports() {
+    let (address, handle, running) = start(|server| server).await;
+    let mut polite = [dial(address).await, dial(address).await];
+    for connection in &mut polite {
+        is_served(connection).await;
+    }
+    let mut stubborn = TcpStream::connect(address).await.unwrap();
+    write(&mut stubborn, &frame(b"here")).await;
+    assert_eq!(read_frame(&mut stubborn).await.as_deref(), Some(&b"here"[..]));
+    let left = stubborn.local_addr().unwrap();
+
+    let start = Instant::now();
+    handle.drain(Duration::from_millis(400));
+    handle.drain(Duration::from_secs(1000));
+    for connection in &mut polite {
+        let (_, closed) = drain(connection).await;
+        assert_eq!(closed.cause, Cause::PeerFinished);
+    }
+    assert_eq!(read_frame(&mut stubborn).await, None, "it heard the goodbye, and stays");
+    let report = step("the drain", running).await.unwrap();
+    assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&start.elapsed()), "the first call decides");
+    assert_eq!((report.open, report.ended), (3, 2), "{report}");
+    assert_eq!(report.left, [left]);
+    assert_eq!(report.stats.accepted, 3);
+    until("the reset", || stubborn.peer_addr().is_err()).await;
+    let refused = TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_drain_without_connections_ends_at_once() {
+    let (_, handle, running) = start(|server| server).await;
+    handle.drain(Duration::from_secs(1000));
+    let report = step("the drain", running).await.unwrap();
+    assert_eq!((report.open, report.ended, report.left.len()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn at_the_limit_newcomers_are_reset_and_a_free_seat_is_given_again() {
+    let (address, handle, _running) = start(|server| server.limit(2, AtLimit::Refuse)).await;
+    let (mut a, mut b) = (dial(address).await, dial(address).await);
+    is_served(&mut a).await;
+    is_served(&mut b).await;
+    let mut c = TcpStream::connect(address).await.unwrap();
+    let (bytes, result) = read_to_end(&mut c).await;
+    assert_eq!((bytes.len(), result.unwrap_err().kind()), (0, std::io::ErrorKind::ConnectionReset));
+    assert_eq!((handle.stats().open, handle.stats().refused), (2, 1));
+    step("leaving", a.close(duologue_core::Code(0))).await;
+    until("the seat", || handle.stats().open == 1).await;
+    is_served(&mut dial(address).await).await;
+    is_served(&mut b).await;
+}
+
+#[tokio::test]
+async fn at_the_limit_the_longest_idle_connection_can_be_closed_instead() {
+    let (address, handle, _running) = start(|server| server.limit(2, AtLimit::CloseLongestIdle)).await;
+    let (mut idle, mut busy) = (dial(address).await, dial(address).await);
+    is_served(&mut idle).await;
+    is_served(&mut busy).await;
+    let mut newcomer = dial(address).await;
+    is_served(&mut newcomer).await;
+    assert_eq!(drain(&mut idle).await.1.cause, Cause::PeerFinished, "closed in order");
+    is_served(&mut busy).await;
+    assert_eq!((handle.stats().evicted, handle.stats().refused), (1, 0));
+}
+
+#[tokio::test]
+async fn connections_on_their_way_out_are_bounded_as_well() {
+    let (address, handle, _running) = start(|server| server.limit(2, AtLimit::CloseLongestIdle)).await;
+    // None of them ever closes, so each that must leave lingers.
+    let mut crowd = Vec::new();
+    for arrived in 1..=20 {
+        crowd.push(TcpStream::connect(address).await.unwrap());
+        until("admission", || handle.stats().accepted + handle.stats().refused == arrived).await;
+        assert!(handle.stats().open <= 4, "{:?}", handle.stats());
+    }
+    assert!(handle.stats().refused > 0);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_handler_is_the_end_of_its_connection_only() {
+    let (address, handle, running) = start(|server| server).await;
+    let (mut bad, mut good) = (dial(address).await, dial(address).await);
+    is_served(&mut good).await;
+    bad.send(Bytes::from_static(b"panic")).await.unwrap();
+    drain(&mut bad).await;
+    is_served(&mut good).await;
+    is_served(&mut dial(address).await).await;
+    handle.drain(Duration::from_secs(10));
+    drain(&mut good).await;
+    step("the drain", running).await.unwrap();
+}
+
+/// The server of the next test, in a process of its own with few descriptors: echoes, and tells its accept failures.
+#[tokio::test]
+#[ignore = "the child process of the_accept_loop_survives_running_out_of_descriptors"]
+async fn serve_with_few_descriptors() {
+    let server = Server::bind("127.0.0.1:0", Options::new()).await.unwrap();
+    println!("\nlistening on {}", server.local_addr().unwrap());
+    let handle = server.handle();
+    let serving = server.serve(
+        |_| frames(),
+        move |mut connection| {
+            let handle = handle.clone();
+            async move {
+                while let Some(event) = connection.next_event().await {
+                    if let Event::App(_) = event {
+                        let failures = handle.stats().accept_failures.to_string();
+                        if connection.send(Bytes::from(failures)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        },
+    );
+    let _ = tokio::time::timeout(STEP * 3, serving).await;
+}
+
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks for the number of accept failures; an error if nobody answers within `patience`.
+fn ask(stream: &mut StdStream, patience: Duration) -> std::io::Result<u64> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(&frame(b"?"))?;
+    let mut header = [0; 4];
+    stream.read_exact(&mut header)?;
+    let mut digits = vec![0; u32::from_be_bytes(header) as usize];
+    stream.read_exact(&mut digits)?;
+    Ok(String::from_utf8_lossy(&digits).parse().expect("a number"))
+}
+
+#[test]
+#[cfg(unix)]
+fn the_accept_loop_survives_running_out_of_descriptors() {
+    let script = "ulimit -n 24; exec \"$0\" --ignored --exact --nocapture serve_with_few_descriptors";
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script).arg(std::env::current_exe().unwrap()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = KillOnDrop(command.spawn().unwrap());
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let line = lines.map_while(Result::ok).find(|line| line.starts_with("listening on ")).unwrap();
+    let address: SocketAddr = line["listening on ".len()..].parse().unwrap();
+
+    let mut crowd: Vec<StdStream> = (0..40).map(|_| StdStream::connect(address).unwrap()).collect();
+    let mut served = Vec::new();
+    let mut waiting = Vec::new();
+    for mut stream in crowd.drain(..) {
+        // Descriptors are given in order: after the first that is not served, the others wait as well.
+        let patience = if waiting.is_empty() { STEP / 8 } else { Duration::from_millis(20) };
+        match ask(&mut stream, patience) {
+            Ok(_) => served.push(stream),
+            Err(_) => waiting.push(stream),
+        }
+    }
+    assert!(served.len() >= 5 && waiting.len() >= 15, "{} served, {} waiting", served.len(), waiting.len());
+    let failures = ask(&mut served[0], STEP).unwrap();
+    assert!(failures > 0, "accepting failed, and those served did not notice");
+    // Room again: those who waited are served, in the order they came.
+    drop(served);
+    waiting.truncate(5);
+    for stream in &mut waiting {
+        assert!(ask(stream, STEP).is_ok());
+    }
+    drop(waiting);
+    let mut newcomer = StdStream::connect(address).unwrap();
+    assert!(ask(&mut newcomer, STEP).unwrap() >= failures);
+}
