@@ -65,7 +65,13 @@ async fn sends_and_waits_for_events_dropped_at_random_points_lose_and_double_not
             .on_peer_finish(OnPeerFinish::KeepSending)
             .limits(duologue_core::Limits::new().send_buffer(70_000));
         let (mut client, server) = connected(with_config(config.clone()), with_config(config)).await;
-        let receiving = tokio::spawn(receive_impatiently(server, seed));
+        // The peer reads nothing until a sender had to wait, so that waits are dropped for certain.
+        let (waited, wait) = tokio::sync::oneshot::channel();
+        let mut waited = Some(waited);
+        let receiving = tokio::spawn(async move {
+            wait.await.expect("a sender waits sooner or later");
+            receive_impatiently(server, seed).await;
+        });
         let mut dice = Dice(seed << 32);
         let mut dropped = 0;
         for number in 0..COUNT {
@@ -78,6 +84,9 @@ async fn sends_and_waits_for_events_dropped_at_random_points_lose_and_double_not
                     .is_none()
                 {
                     dropped += 1;
+                    if let Some(waited) = waited.take() {
+                        waited.send(()).expect("the receiver is there");
+                    }
                 }
             };
             step("sending", sending).await;
