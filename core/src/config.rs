@@ -153,7 +153,9 @@ pub enum LimitsError {
         recv_buffer: usize,
     },
     /// The two send bounds together exceed 4 GiB - 1.
-    #[error("send_buffer {send_buffer} and control_reserve {control_reserve} together exceed 4 GiB - 1, the most that one session may queue")]
+    #[error(
+        "send_buffer {send_buffer} and control_reserve {control_reserve} together exceed 4 GiB - 1, the most that one session may queue"
+    )]
     TooLarge {
         /// The bound that was set.
         send_buffer: usize,

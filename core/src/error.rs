@@ -19,7 +19,9 @@ pub enum SendError<C> {
         room: usize,
     },
     /// The queue can never hold it.
-    #[error("message needs {need} bytes but the send queue holds at most {limit}; raise Limits::send_buffer or split it")]
+    #[error(
+        "message needs {need} bytes but the send queue holds at most {limit}; raise Limits::send_buffer or split it"
+    )]
     TooLarge {
         /// The command, unchanged.
         command: C,

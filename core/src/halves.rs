@@ -163,10 +163,8 @@ mod tests {
             }
         }
         assert_eq!(taken, RecvState::TRANSITIONS.len());
-        let taken: usize = SendState::ALL
-            .iter()
-            .flat_map(|s| SendInput::ALL.iter().filter(move |i| s.on(**i).is_some()))
-            .count();
+        let taken: usize =
+            SendState::ALL.iter().flat_map(|s| SendInput::ALL.iter().filter(move |i| s.on(**i).is_some())).count();
         assert_eq!(taken, SendState::TRANSITIONS.len());
     }
 

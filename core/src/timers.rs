@@ -103,7 +103,10 @@ impl<T: TimerSet> Timers<T> {
     /// Disarms every timer due at `now` and calls `fire` with it, each at most once.
     pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = T> + use<T> {
         let slots = self.slots.clone();
-        T::ALL.iter().copied().filter(move |t| slots.as_ref().get(t.index()).copied().flatten().is_some_and(|at| at <= now))
+        T::ALL
+            .iter()
+            .copied()
+            .filter(move |t| slots.as_ref().get(t.index()).copied().flatten().is_some_and(|at| at <= now))
     }
 
     /// A timer that its owner armed for the past comes one tick later, so that time always moves (law L7).

@@ -42,7 +42,9 @@ pub enum ConnectError<V: std::error::Error + 'static> {
 #[non_exhaustive]
 pub enum SendError<C> {
     /// No room came free in time.
-    #[error("no room in the send queue within {waited:?}: the peer does not read; raise Limits::send_buffer, wait longer or close")]
+    #[error(
+        "no room in the send queue within {waited:?}: the peer does not read; raise Limits::send_buffer, wait longer or close"
+    )]
     TimedOut {
         /// The command, unchanged.
         command: C,

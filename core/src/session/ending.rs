@@ -206,7 +206,8 @@ impl<P: Protocol> Session<P> {
             self.probe_sent = None;
         }
         self.paused = paused;
-        self.link.listening = self.recv == RecvState::Open && !paused;
+        // What is thrown away is heard all the same.
+        self.link.listening = self.recv.reads() && !paused;
     }
 
     /// How far things had come; kept from the first moment that stops them.

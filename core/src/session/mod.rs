@@ -243,14 +243,7 @@ impl<P: Protocol> Session<P> {
     pub fn interest(&self) -> Interest {
         let event = self.has_event();
         if self.released {
-            return Interest {
-                event,
-                read: false,
-                write: false,
-                shutdown_write: false,
-                release: None,
-                deadline: None,
-            };
+            return Interest { event, read: false, write: false, shutdown_write: false, release: None, deadline: None };
         }
         if self.release.is_some() {
             return Interest {
@@ -436,16 +429,15 @@ impl<P: Protocol> Session<P> {
     #[inline]
     fn keepalive_deadline(&self) -> Option<Deadline> {
         let keepalive = self.config.timeouts.keepalive?;
-        let can_ask = self.send == SendState::Open && self.recv == RecvState::Open;
+        let can_ask = self.send == SendState::Open && self.recv.reads();
         if !self.can_probe || !can_ask || self.paused || self.opening != Opening::Established {
             return None;
         }
         Some(match self.probe_sent {
             Some(sent) => Deadline { at: sent.after(keepalive.reply), reason: TimeoutReason::KeepaliveReply },
-            None => Deadline {
-                at: self.link.last_received.after(keepalive.quiet),
-                reason: TimeoutReason::KeepaliveSend,
-            },
+            None => {
+                Deadline { at: self.link.last_received.after(keepalive.quiet), reason: TimeoutReason::KeepaliveSend }
+            }
         })
     }
 

@@ -83,7 +83,12 @@ impl<P: Protocol> Session<P> {
 
     /// What a decoding step means for the session; the message, if it made one.
     #[inline]
-    pub(super) fn take_step<E>(&mut self, now: Instant, before: usize, step: Result<Step<E>, P::Violation>) -> Option<E> {
+    pub(super) fn take_step<E>(
+        &mut self,
+        now: Instant,
+        before: usize,
+        step: Result<Step<E>, P::Violation>,
+    ) -> Option<E> {
         let other = match step {
             Ok(Step::Event(event)) => {
                 self.stuck = 0;
