@@ -4,8 +4,11 @@
 mod connect;
 mod connection;
 mod error;
+mod fault;
 mod hub;
 mod open;
+pub mod pool;
+mod server;
 mod split;
 mod stream;
 mod testing;
@@ -13,6 +16,8 @@ mod testing;
 pub use connect::{Adopt, Dial, Options};
 pub use connection::Connection;
 pub use error::{ConnectError, SendError};
+pub use fault::fault;
+pub use server::{AtLimit, Bind, DrainReport, Runtime, Served, Server, ServerHandle, ServerStats};
 pub use split::{RecvHalf, SendHalf};
 pub use testing::{ManualClock, Pipe, pipe};
 

@@ -2,18 +2,19 @@
 #![forbid(unsafe_code)]
 
 mod clock;
-mod pool;
-mod server;
+mod runtime;
 mod tcp;
 mod transport;
 
 pub use clock::Clock;
-pub use duologue_async::{Adopt, ConnectError, Dial, Options, SendError};
-pub use server::{AtLimit, DrainReport, Served, Server, ServerHandle, ServerStats};
+pub use duologue_async::{
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats, fault,
+};
+pub use runtime::Tokio;
 #[cfg(unix)]
 pub use tcp::UnixPath;
 pub use tcp::{AsIs, set_tcp_options};
-pub use transport::{ByteStream, StreamTransport, fault};
+pub use transport::{ByteStream, StreamTransport};
 
 #[doc(no_inline)]
 pub use duologue_core as core;
@@ -32,3 +33,37 @@ pub type RecvHalf<P, S = tokio::net::TcpStream> = duologue_async::RecvHalf<P, St
 
 /// The sending half of a [`Connection`], to be cloned for any number of tasks.
 pub type SendHalf<P, S = tokio::net::TcpStream> = duologue_async::SendHalf<P, StreamTransport<S>, Clock>;
+
+/// A listening TCP server: accepting, limiting, draining. It does nothing until `serve` is polled.
+///
+/// ```no_run
+/// use duologue_core::Event;
+/// use duologue_core::framed::{Delimited, Framed};
+/// use duologue_tokio::{Options, Served, Server};
+///
+/// # async fn example() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:7000", Options::new()).await?;
+/// let handle = server.handle();
+/// let running = tokio::spawn(server.serve(
+///     |_peer| Framed::new(Delimited::lines(1024)),
+///     |mut connection: Served<_>| async move {
+///         while let Some(event) = connection.next_event().await {
+///             if let Event::App(line) = event {
+///                 if connection.send(line).await.is_err() {
+///                     break;
+///                 }
+///             }
+///         }
+///     },
+/// ));
+/// // Later: no new connections, goodbye to the others, and a report of who did not leave in time.
+/// handle.drain(std::time::Duration::from_secs(5));
+/// let report = running.await?;
+/// println!("{report}");
+/// # Ok(())
+/// # }
+/// ```
+pub type Server = duologue_async::Server<Tokio>;
+
+/// A [`Connection`] from a [`Server`].
+pub type Served<P> = duologue_async::Served<P, Tokio>;

@@ -4,13 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use duologue_async::{Adopt, Dial, Options};
+use duologue_async::{Adopt, Dial, Options, fault};
 use duologue_core::{FaultKind, Operation, TransportFault};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
 use crate::clock::Clock;
-use crate::transport::{ByteStream, StreamTransport, fault};
+use crate::transport::{ByteStream, StreamTransport};
 
 impl<A: ToSocketAddrs> Dial<A> for StreamTransport<TcpStream> {
     type Clock = Clock;

@@ -10,7 +10,7 @@ use duologue_core::driver::Transport;
 use duologue_core::{FaultKind, Operation, Release, TransportFault};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::pool;
+use duologue_async::{fault, pool};
 
 /// Slices passed to one vectored write.
 const SLICES: usize = 32;
@@ -174,20 +174,4 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
 
 fn gone(operation: Operation) -> TransportFault {
     TransportFault::new(FaultKind::BrokenPipe, operation)
-}
-
-/// A system error as a fault.
-#[must_use]
-pub fn fault(error: &io::Error, operation: Operation) -> TransportFault {
-    use io::ErrorKind as E;
-    let kind = match error.kind() {
-        E::ConnectionReset | E::ConnectionAborted => FaultKind::Reset,
-        E::BrokenPipe | E::NotConnected | E::WriteZero => FaultKind::BrokenPipe,
-        E::TimedOut => FaultKind::TimedOut,
-        E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown => FaultKind::Unreachable,
-        E::ConnectionRefused => FaultKind::Refused,
-        E::UnexpectedEof => FaultKind::Truncated,
-        _ => FaultKind::Other,
-    };
-    TransportFault { kind, operation, os_code: error.raw_os_error() }
 }

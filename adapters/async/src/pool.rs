@@ -1,4 +1,4 @@
-//! Buffers of the thread: a connection holds one only while bytes are in it.
+//! Buffers of the thread: a connection holds one only while bytes are in it. For transports.
 
 use std::cell::RefCell;
 
@@ -15,13 +15,15 @@ thread_local! {
     static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(crate) fn take() -> BytesMut {
+/// An empty buffer.
+#[must_use]
+pub fn take() -> BytesMut {
     let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
     pooled.unwrap_or_else(|| BytesMut::with_capacity(CAPACITY))
 }
 
 /// Keeps the buffer if all of it is ours again: frames that the application still holds share it.
-pub(crate) fn give(mut buffer: BytesMut) {
+pub fn give(mut buffer: BytesMut) {
     buffer.clear();
     if !buffer.try_reclaim(CAPACITY) || buffer.capacity() > LARGEST {
         return;

@@ -1,0 +1,234 @@
+//! A server for any runtime: accepting, limiting, draining.
+//!
+//! The runtime's part is the small trait [`Runtime`]; adapters name it away with type aliases.
+
+mod report;
+mod runtime;
+mod seats;
+mod served;
+mod task;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use duologue_core::Protocol;
+use duologue_core::driver::Timekeeper;
+
+use crate::connect::within;
+use crate::{Connection, Options};
+use seats::{Drain, Seats};
+use task::Task;
+
+pub use report::{AtLimit, DrainReport, ServerStats};
+pub use runtime::{Bind, Runtime};
+pub use served::Served;
+
+/// The first pause after accepting failed for want of descriptors or memory; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the report waits for handlers that were told to stop: one that blocks its thread is left behind.
+const STOP_WITHIN: Duration = Duration::from_secs(1);
+
+/// A listening server. It does nothing until [`serve`](Self::serve) is polled.
+pub struct Server<R: Runtime> {
+    listener: R::Listener,
+    options: Options,
+    limit: usize,
+    at_limit: AtLimit,
+    seats: Arc<Seats>,
+}
+
+/// Stops a [`Server`] from elsewhere, and looks at it.
+#[derive(Clone)]
+pub struct ServerHandle {
+    seats: Arc<Seats>,
+}
+
+impl ServerHandle {
+    /// Stops accepting, says the protocol's goodbye to every connection, waits at most `within` for them to end, and
+    /// resets the rest. [`Server::serve`] then returns its report. The first call decides.
+    pub fn drain(&self, within: Duration) {
+        self.seats.drain(within);
+    }
+
+    /// The counts now.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        self.seats.stats()
+    }
+}
+
+impl<R: Runtime> Server<R> {
+    /// Listens on `address`. Connections are made with `options`.
+    ///
+    /// # Errors
+    /// The address cannot be resolved or bound.
+    pub async fn bind<A>(address: A, options: Options) -> io::Result<Self>
+    where
+        R: Bind<A>,
+    {
+        Ok(Self::from_listener(R::bind(address).await?, options))
+    }
+
+    /// Serves on a listener made elsewhere: inherited, or with socket options of its own.
+    #[must_use]
+    pub fn from_listener(listener: R::Listener, options: Options) -> Self {
+        let seats = Arc::new(Seats::new(|| R::clock().now()));
+        Self { listener, options, limit: usize::MAX, at_limit: AtLimit::Refuse, seats }
+    }
+
+    /// Serves at most `limit` connections at a time.
+    #[must_use]
+    pub fn limit(mut self, limit: usize, at_limit: AtLimit) -> Self {
+        self.limit = limit.max(1);
+        self.at_limit = at_limit;
+        self
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        R::local_addr(&self.listener)
+    }
+
+    /// The way to drain it and to look at it while it serves.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { seats: Arc::clone(&self.seats) }
+    }
+
+    /// Accepts until it is drained, and spawns one task per connection that runs `handler`. A handler that returns
+    /// before its connection is closed drops it, see [`Connection`]. A panic in a handler ends its connection only.
+    /// Dropping this future ends every connection at once.
+    pub async fn serve<P, M, H, F>(self, make_protocol: M, handler: H) -> DrainReport
+    where
+        P: Protocol,
+        M: Fn(SocketAddr) -> P,
+        H: Fn(Served<P, R>) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = StopOnDrop(Arc::clone(&self.seats));
+        let mut pause = FIRST_PAUSE;
+        let end = loop {
+            let accepted = {
+                let mut accept = pin!(R::accept(&self.listener));
+                let or_drain = |cx: &mut std::task::Context<'_>| match self.seats.poll_drain(cx) {
+                    Poll::Ready(drain) => Poll::Ready(Err(drain)),
+                    Poll::Pending => accept.as_mut().poll(cx).map(Ok),
+                };
+                poll_fn(or_drain).await
+            };
+            match accepted {
+                Err(drain) => break drain,
+                Ok(Ok((stream, peer))) => {
+                    pause = FIRST_PAUSE;
+                    if let Some(served) = self.admit(stream, peer, &make_protocol) {
+                        self.spawn(served, &handler);
+                    }
+                }
+                // The client went away while it waited in the queue: its business.
+                Ok(Err(e)) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+                }
+                Ok(Err(_)) => {
+                    self.seats.accept_failed();
+                    let clock = R::clock();
+                    let until = clock.now().after(pause);
+                    if let Some(drain) = within(clock, until, poll_fn(|cx| self.seats.poll_drain(cx))).await {
+                        break drain;
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        };
+        // Whoever still connects from now on is refused by the system.
+        let Self { listener, seats, .. } = self;
+        drop(listener);
+        let report = finish::<R>(end, &seats).await;
+        drop(stop);
+        report
+    }
+
+    fn spawn<P, H, F>(&self, served: Served<P, R>, handler: &H)
+    where
+        P: Protocol,
+        H: Fn(Served<P, R>) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = Task::new(served.place(), Arc::clone(&self.seats), handler(served));
+        if R::spawn(task).is_err() {
+            self.seats.refused();
+        }
+    }
+
+    /// Seats a new connection, or refuses it.
+    fn admit<P: Protocol>(
+        &self,
+        stream: R::Stream,
+        peer: SocketAddr,
+        make_protocol: &impl Fn(SocketAddr) -> P,
+    ) -> Option<Served<P, R>> {
+        if self.seats.len() >= self.limit && !self.make_room() {
+            R::reset(stream);
+            self.seats.refused();
+            return None;
+        }
+        match Connection::accept(stream, make_protocol(peer), &self.options) {
+            Ok(connection) => Some(Served::new(connection, self.seats.take(peer))),
+            Err(_) => {
+                self.seats.refused();
+                None
+            }
+        }
+    }
+
+    /// Asks somebody to leave, if that is the policy and not too many are leaving already.
+    fn make_room(&self) -> bool {
+        let crowded = self.seats.stats().open >= self.limit.saturating_mul(2);
+        self.at_limit == AtLimit::CloseLongestIdle && !crowded && self.seats.evict()
+    }
+}
+
+/// Waits for the connections to end, and resets who is left at the deadline.
+async fn finish<R: Runtime>(end: Drain, seats: &Seats) -> DrainReport {
+    let open = seats.stats().open;
+    let ended = within(R::clock(), end.deadline, poll_fn(|cx| seats.poll_idle(cx))).await;
+    let left = if ended.is_some() { Vec::new() } else { seats.peers() };
+    seats.stop_all(true);
+    let clock = R::clock();
+    let until = clock.now().after(STOP_WITHIN);
+    within(clock, until, poll_fn(|cx| seats.poll_idle(cx))).await;
+    DrainReport { open, ended: open.saturating_sub(left.len()), left, stats: seats.stats() }
+}
+
+/// Ends every connection when the server's future goes away.
+struct StopOnDrop(Arc<Seats>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop_all(false);
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Server<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addr", &self.local_addr().ok())
+            .field("limit", &self.limit)
+            .field("at_limit", &self.at_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,275 @@
+//! Who is being served: one seat per connection, one task per handler.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use duologue_core::{Code, Instant};
+
+use super::ServerStats;
+use crate::hub::lock;
+
+/// An order to end within a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    pub(super) deadline: Instant,
+    code: Code,
+}
+
+/// All seats and tasks of a server.
+pub(super) struct Seats {
+    now: fn() -> Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whose connection has not ended.
+    seats: BTreeMap<u64, Arc<Place>>,
+    /// Whose handler has not ended.
+    tasks: BTreeMap<u64, Arc<Place>>,
+    next: u64,
+    stats: ServerStats,
+    drain: Option<Drain>,
+    /// The server's own task.
+    server: Option<Waker>,
+}
+
+/// What the server, one connection and its handler's task share.
+pub(super) struct Place {
+    id: u64,
+    peer: SocketAddr,
+    /// When the last message came, in nanoseconds of the runtime's clock.
+    active: AtomicU64,
+    /// The seat is wanted for somebody else.
+    evicted: AtomicBool,
+    /// The time of a drain is over.
+    reset: AtomicBool,
+    /// The handler is to be dropped.
+    stopped: AtomicBool,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    goodbye: Option<Code>,
+    connection: Option<Waker>,
+    task: Option<Waker>,
+}
+
+/// What the server wants of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Goodbye(Code),
+    Reset,
+}
+
+impl Place {
+    /// A byte moved.
+    pub(super) fn touch(&self, at: Instant) {
+        self.active.store(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset.load(Ordering::Relaxed)
+    }
+
+    /// What the server wants, if `said_goodbye` does not cover it; otherwise the connection's task is woken for it.
+    pub(super) fn poll_call(&self, cx: &mut Context<'_>, said_goodbye: bool) -> Poll<Call> {
+        let mut calls = lock(&self.calls);
+        if self.is_reset() {
+            return Poll::Ready(Call::Reset);
+        }
+        if let (Some(code), false) = (calls.goodbye, said_goodbye) {
+            return Poll::Ready(Call::Goodbye(code));
+        }
+        register(&mut calls.connection, cx);
+        Poll::Pending
+    }
+
+    /// Whether the handler is to be dropped.
+    pub(super) fn poll_stop(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut calls = lock(&self.calls);
+        if self.stopped.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        register(&mut calls.task, cx);
+        Poll::Pending
+    }
+
+    fn say_goodbye(&self, code: Code) {
+        let waker = {
+            let mut calls = lock(&self.calls);
+            calls.goodbye.get_or_insert(code);
+            calls.connection.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn stop(&self, reset: bool) {
+        let wakers = {
+            let mut calls = lock(&self.calls);
+            self.reset.fetch_or(reset, Ordering::Relaxed);
+            self.stopped.store(true, Ordering::Relaxed);
+            [calls.task.take(), calls.connection.take()]
+        };
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(old) => old.clone_from(cx.waker()),
+        none => *none = Some(cx.waker().clone()),
+    }
+}
+
+/// A connection's seat; leaving it is dropping it.
+pub(super) struct Seat {
+    pub(super) place: Arc<Place>,
+    seats: Arc<Seats>,
+}
+
+impl Seat {
+    pub(super) fn is_draining(&self) -> bool {
+        self.seats.state().drain.is_some()
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.place.peer
+    }
+}
+
+impl Seats {
+    pub(super) fn new(now: fn() -> Instant) -> Self {
+        Self { now, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Orders the end; the first order stands.
+    pub(super) fn drain(&self, within: Duration) {
+        let deadline = (self.now)().after(within);
+        let mut state = self.state();
+        if state.drain.is_some() {
+            return;
+        }
+        let drain = Drain { deadline, code: Code(0) };
+        state.drain = Some(drain);
+        let places: Vec<_> = state.seats.values().map(Arc::clone).collect();
+        let server = state.server.take();
+        drop(state);
+        places.iter().for_each(|place| place.say_goodbye(drain.code));
+        server.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<Drain> {
+        let mut state = self.state();
+        if let Some(drain) = state.drain {
+            return Poll::Ready(drain);
+        }
+        register(&mut state.server, cx);
+        Poll::Pending
+    }
+
+    /// Ready once no handler runs.
+    pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.tasks.is_empty() {
+            return Poll::Ready(());
+        }
+        register(&mut state.server, cx);
+        Poll::Pending
+    }
+
+    pub(super) fn take(self: &Arc<Self>, peer: SocketAddr) -> Seat {
+        let mut state = self.state();
+        let id = state.next;
+        state.next += 1;
+        state.stats.accepted += 1;
+        let calls = Calls { goodbye: state.drain.map(|drain| drain.code), ..Calls::default() };
+        let place = Arc::new(Place {
+            id,
+            peer,
+            active: AtomicU64::new((self.now)().as_nanos()),
+            evicted: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            calls: Mutex::new(calls),
+        });
+        state.seats.insert(id, Arc::clone(&place));
+        drop(state);
+        Seat { place, seats: Arc::clone(self) }
+    }
+
+    /// Calls the connection that was silent longest to close. False if all were called already.
+    pub(super) fn evict(&self) -> bool {
+        let mut state = self.state();
+        let idle = state.seats.values().filter(|p| !p.is_evicted()).min_by_key(|p| p.active.load(Ordering::Relaxed));
+        let Some(place) = idle.map(Arc::clone) else { return false };
+        place.evicted.store(true, Ordering::Relaxed);
+        state.stats.evicted += 1;
+        drop(state);
+        place.say_goodbye(Code(0));
+        true
+    }
+
+    /// Ends every handler, and resets its connection if asked to.
+    pub(super) fn stop_all(&self, reset: bool) {
+        let places: Vec<_> = {
+            let state = self.state();
+            state.tasks.values().chain(state.seats.values()).map(Arc::clone).collect()
+        };
+        places.iter().for_each(|place| place.stop(reset));
+    }
+
+    pub(super) fn task_began(&self, place: &Arc<Place>) {
+        self.state().tasks.insert(place.id, Arc::clone(place));
+    }
+
+    pub(super) fn task_ended(&self, place: &Place) {
+        let mut state = self.state();
+        state.tasks.remove(&place.id);
+        // While it accepts the server has no use for being woken.
+        let server = if state.drain.is_some() && state.tasks.is_empty() { state.server.take() } else { None };
+        drop(state);
+        server.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn refused(&self) {
+        self.state().stats.refused += 1;
+    }
+
+    pub(super) fn accept_failed(&self) {
+        self.state().stats.accept_failures += 1;
+    }
+
+    /// Connections that hold a seat and were not called to leave it.
+    pub(super) fn len(&self) -> usize {
+        self.state().seats.values().filter(|place| !place.is_evicted()).count()
+    }
+
+    pub(super) fn peers(&self) -> Vec<SocketAddr> {
+        self.state().seats.values().map(|place| place.peer).collect()
+    }
+
+    pub(super) fn stats(&self) -> ServerStats {
+        let state = self.state();
+        ServerStats { open: state.seats.len(), ..state.stats }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.seats.state().seats.remove(&self.place.id);
+    }
+}

@@ -1,0 +1,126 @@
+//! A connection that a server handed out.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use duologue_core::{CloseIntent, Code, Event, InPlace, Protocol, Replies};
+
+use super::Runtime;
+use super::seats::{Call, Place, Seat};
+use crate::Connection;
+
+type ConnectionOf<P, R> = Connection<P, <R as Runtime>::Transport, <R as Runtime>::Clock>;
+
+/// A [`Connection`] from a [`Server`](super::Server). It hears when the server drains or needs its seat: the
+/// protocol's goodbye is then said by itself, and events go on up to `Closed`.
+pub struct Served<P: Protocol, R: Runtime> {
+    // Before the seat, so that the connection has ended when the seat is free.
+    connection: ConnectionOf<P, R>,
+    seat: Seat,
+    heard: Heard,
+}
+
+/// What was heard from the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Goodbye,
+    Reset,
+}
+
+impl<P: Protocol, R: Runtime> Served<P, R> {
+    pub(super) fn new(connection: ConnectionOf<P, R>, seat: Seat) -> Self {
+        Self { connection, seat, heard: Heard::Nothing }
+    }
+
+    pub(super) fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.seat.place)
+    }
+
+    /// Who connected.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        Some(self.seat.peer())
+    }
+
+    /// The server drains: answer what is asked, start nothing new.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.seat.is_draining()
+    }
+
+    /// As [`Connection::next_event`]. Cancel-safe.
+    pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
+        poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))).await
+    }
+
+    /// As [`Connection::handle`].
+    pub async fn handle<H>(&mut self, reply_room: usize, mut handler: H) -> Option<Event<P::Event, P::Violation>>
+    where
+        P: InPlace,
+        H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
+    {
+        poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.poll_handle(cx, reply_room, &mut handler))).await
+    }
+
+    /// Polls the connection, and does what the server called for.
+    fn poll_heard<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut ConnectionOf<P, R>, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        loop {
+            let polled = poll(&mut self.connection, cx);
+            self.seat.place.touch(self.connection.session().last_activity());
+            if polled.is_ready() || self.heard == Heard::Reset {
+                return polled;
+            }
+            match self.seat.place.poll_call(cx, self.heard == Heard::Goodbye) {
+                Poll::Ready(Call::Goodbye(code)) => {
+                    self.heard = Heard::Goodbye;
+                    self.connection.start_close(CloseIntent::Goodbye(code));
+                }
+                Poll::Ready(Call::Reset) => {
+                    self.heard = Heard::Reset;
+                    self.connection.abort(Code(0));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<P: Protocol, R: Runtime> Deref for Served<P, R> {
+    type Target = ConnectionOf<P, R>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl<P: Protocol, R: Runtime> DerefMut for Served<P, R> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.connection
+    }
+}
+
+impl<P: Protocol, R: Runtime> Drop for Served<P, R> {
+    fn drop(&mut self) {
+        if self.seat.place.is_reset() {
+            self.connection.abort(Code(0));
+        }
+    }
+}
+
+impl<P: Protocol, R: Runtime> fmt::Debug for Served<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served")
+            .field("peer", &self.seat.peer())
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}

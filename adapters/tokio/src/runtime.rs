@@ -1,0 +1,49 @@
+//! tokio as a runtime for servers.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use duologue_async::{Bind, Runtime};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+
+use crate::clock::Clock;
+use crate::transport::{ByteStream, StreamTransport};
+
+/// What the server needs of tokio. Nothing holds one.
+#[derive(Clone, Copy, Debug)]
+pub enum Tokio {}
+
+impl Runtime for Tokio {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
+    type Transport = StreamTransport<TcpStream>;
+    type Clock = Clock;
+
+    fn clock() -> Clock {
+        Clock::new()
+    }
+
+    async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        listener.accept().await
+    }
+
+    fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    fn reset(stream: TcpStream) {
+        stream.reset_on_drop();
+    }
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        tokio::spawn(future);
+        Ok(())
+    }
+}
+
+impl<A: ToSocketAddrs> Bind<A> for Tokio {
+    async fn bind(address: A) -> io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+}
