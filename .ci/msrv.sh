@@ -5,7 +5,9 @@
 set -euo pipefail
 target=$1
 version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
-libraries=(--package duologue-core --package duologue-async --package duologue-tokio --package duologue-laws)
+libraries=(--package duologue-core --package duologue-async --package duologue-tokio --package duologue-futures-io
+    --package duologue-async-std --package duologue-smol --package duologue-blocking --package duologue-sim
+    --package duologue-laws)
 
 .ci/rust-versions.py "$version"
 

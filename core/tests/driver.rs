@@ -139,7 +139,7 @@ impl Wake for Wakes {
 
 fn driver(protocol: Protocol, config: Config, transport: Scripted) -> (Driver<Protocol, Scripted, Clock>, Clock) {
     let clock = Clock::default();
-    let session = Session::new(protocol, config, 7, clock.now()).unwrap();
+    let session = Session::new(protocol, config, 7, clock.now()).expect("limits that fit");
     (Driver::new(session, transport, clock.clone()), clock)
 }
 

@@ -85,8 +85,8 @@ fn timed_out<S: Subject>(side: &Side<S>, before: &View, cause: &str) -> bool {
         _ => false,
     };
     let same = cause == format!("Timeout({:?})", deadline.reason);
-    let zero_wait = t.keepalive.is_some_and(|k| k.reply.is_zero());
-    let followed = zero_wait && deadline.reason == TimeoutReason::KeepaliveSend;
+    // A probe and the end of the wait may be due at the same time, of the session's own or of a heartbeat's.
+    let followed = deadline.reason == TimeoutReason::KeepaliveSend && cause == "Timeout(KeepaliveReply)";
     // Late, several may have come, and a protocol's timer may find out something else.
     let late = deadline.at < side.told || matches!(deadline.reason, TimeoutReason::Protocol(_));
     !early && (same || followed || late)

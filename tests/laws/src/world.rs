@@ -393,6 +393,10 @@ impl<'s, S: Subject> World<'s, S> {
         subject.handle(&mut side.session, handling);
         out.into_iter().for_each(|event| side.take(event));
         if let Some(need) = refused {
+            // Who came before the opening was told of it before the reply was refused.
+            if side.session.is_established() {
+                side.due = side.due.or(side.wants.take_if(|need| *need == 0));
+            }
             side.note_refused(need);
         }
         for command in &replied {

@@ -53,9 +53,8 @@ test! {
         let late = wait!(Connection::connect(address, Chat::new(true), options)).unwrap_err();
         assert!(matches!(late, ConnectError::TimedOut { doing: "opening the protocol", .. }), "{late}");
         let mut peer = Peer::new(listener.accept().unwrap().0);
-        let (said, result) = peer.to_end();
-        assert_eq!(said, b"");
-        assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        // What was said may have come before the reset, or be lost to it.
+        assert_eq!(peer.rest().1.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     }
 }
 

@@ -18,7 +18,7 @@ macro_rules! abort_resets {
         let (events, closed) = wait!(drain(&mut connection));
         assert_eq!(events, []);
         assert_eq!((closed.cause, closed.unsent), (Cause::LocalAbort(Code(7)), 10));
-        let (bytes, result) = peer.to_end();
+        let (bytes, result) = peer.rest();
         assert_eq!((bytes.len(), result.unwrap_err().kind()), (0, ErrorKind::ConnectionReset));
     }};
 }
@@ -88,7 +88,7 @@ test! {
         std::io::Read::read_exact(&mut peer.stream, &mut heard).unwrap();
         assert_eq!(&heard, b"hello\nBYE\n");
         peer.write(b"BYE\n");
-        assert_eq!(peer.to_end().0, b"");
+        assert_eq!(peer.rest().0, b"");
         drop(peer);
         let closed = closing.join().unwrap();
         assert_eq!((closed.cause, closed.unsent, closed.peer_finished), (Cause::LocalClose(Code(1)), 0, true));
@@ -110,7 +110,7 @@ test! {
         let (mut connection, mut peer) = wait!(dialled(with_big_queue()));
         fill(&mut connection);
         drop(connection);
-        assert_eq!(peer.to_end().1.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(peer.rest().1.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }
 

@@ -65,7 +65,7 @@ test! {
         let count = fill(&mut connection);
         connection.finish();
         let ended = beside!({ wait!(drain(&mut connection)).1 });
-        let (wire, result) = peer.to_end();
+        let (wire, result) = peer.rest();
         result.unwrap();
         let (payloads, rest) = parse(&wire);
         assert_eq!((payloads.len(), rest.len()), (count, 0));
@@ -80,7 +80,7 @@ test! {
         let count = fill(&mut connection);
         peer.finish();
         let ended = beside!({ wait!(drain(&mut connection)).1 });
-        let (wire, result) = peer.to_end();
+        let (wire, result) = peer.rest();
         result.unwrap();
         assert_eq!(parse(&wire).0.len(), count);
         let closed = ended.join().unwrap();

@@ -79,7 +79,7 @@ impl Peer {
     }
 
     /// All bytes to the end, and the error if it was no FIN.
-    pub(crate) fn to_end(&mut self) -> (Vec<u8>, std::io::Result<()>) {
+    pub(crate) fn rest(&mut self) -> (Vec<u8>, std::io::Result<()>) {
         let mut bytes = Vec::new();
         let result = self.stream.read_to_end(&mut bytes);
         (bytes, result.map(|_| ()))

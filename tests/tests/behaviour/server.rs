@@ -11,7 +11,23 @@ use duologue_core::{Cause, Code, Event};
 
 use super::peer::until;
 use super::*;
-use crate::adapter::{AtLimit, DrainReport, Server, ServerHandle};
+use crate::adapter::{AtLimit, DrainReport, Served, Server, ServerHandle};
+
+waiting! {
+    fn echo(connection: Served<Frames>, counts: ServerHandle) {
+        let mut connection = connection;
+        while let Some(event) = wait!(connection.next_event()) {
+            if let Event::App(message) = event {
+                assert_ne!(message, "panic", "this handler was asked to panic");
+                let failures = counts.stats().accept_failures.to_string();
+                let answer = if message == "?" { Bytes::from(failures) } else { message };
+                if wait!(connection.send(answer)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
 
 /// A server that echoes. It panics when asked to, and tells its accept failures.
 macro_rules! start {
@@ -20,23 +36,8 @@ macro_rules! start {
         let server = configure(wait!(Server::bind("127.0.0.1:0", Options::new())).unwrap());
         let (address, handle) = (server.local_addr().unwrap(), server.handle());
         let counts = handle.clone();
-        let running = beside!({
-            wait!(server.serve(|_| frames(), move |mut connection| {
-                let counts = counts.clone();
-                handler!(connection, {
-                    while let Some(event) = wait!(connection.next_event()) {
-                        if let Event::App(message) = event {
-                            assert_ne!(message, "panic", "this handler was asked to panic");
-                            let failures = counts.stats().accept_failures.to_string();
-                            let answer = if message == "?" { Bytes::from(failures) } else { message };
-                            if wait!(connection.send(answer)).is_err() {
-                                return;
-                            }
-                        }
-                    }
-                })(connection)
-            }))
-        });
+        let running =
+            beside!({ wait!(server.serve(|_| frames(), move |connection| echo(connection, counts.clone()))) });
         let started: (SocketAddr, ServerHandle, JoinHandle<DrainReport>) = (address, handle, running);
         started
     }};
@@ -44,7 +45,7 @@ macro_rules! start {
 
 waiting! {
     fn is_served(connection: &mut Connection<Frames>) {
-        wait!(connection.send(Bytes::from_static(b"ping"))).unwrap();
+        wait!(connection.send(Bytes::from_static(b"ping"))).expect("sent");
         assert_eq!(wait!(message(connection)), "ping");
     }
 }
@@ -90,7 +91,7 @@ test! {
         let (address, handle, running) = start!(|server| server.limit(1, AtLimit::Refuse));
         let mut first = wait!(dial(address));
         wait!(is_served(&mut first));
-        let (bytes, result) = Peer::connect(address).to_end();
+        let (bytes, result) = Peer::connect(address).rest();
         assert_eq!((bytes.len(), result.unwrap_err().kind()), (0, ErrorKind::ConnectionReset));
         assert_eq!((handle.stats().open, handle.stats().refused), (1, 1));
         wait!(first.close(Code(0)));
@@ -146,6 +147,38 @@ test! {
         drop(good);
         handle.drain(Duration::from_secs(10));
         assert_eq!(running.join().unwrap().left, []);
+    }
+}
+
+test! {
+    fn a_handler_that_is_busy_elsewhere_does_not_hold_up_the_end() {
+        let server = wait!(Server::bind("127.0.0.1:0", Options::new())).unwrap();
+        let (address, handle) = (server.local_addr().unwrap(), server.handle());
+        let running = beside!({
+            let busy = handler!(connection: Served<Frames>, {
+                wait!(is_asked(&mut connection));
+                // It blocks its thread, which is wrong on a runtime and usual without one.
+                std::thread::sleep(Duration::from_millis(2500));
+            });
+            wait!(server.serve(|_| frames(), busy))
+        });
+        let mut peer = Peer::connect(address);
+        peer.write(&frame(b"go"));
+        assert_eq!(peer.frame().as_deref(), Some(&b"go"[..]));
+        let start = Instant::now();
+        handle.drain(Duration::from_millis(100));
+        let report = running.join().unwrap();
+        assert_eq!(report.left, [peer.stream.local_addr().unwrap()]);
+        assert!(start.elapsed() < Duration::from_millis(2300), "{:?}", start.elapsed());
+        assert_eq!(peer.rest().1.unwrap_err().kind(), ErrorKind::ConnectionReset, "once it comes back");
+    }
+}
+
+waiting! {
+    fn is_asked(connection: &mut Served<Frames>) {
+        if let Some(Event::App(message)) = wait!(connection.next_event()) {
+            wait!(connection.send(message)).expect("sent");
+        }
     }
 }
 

@@ -34,7 +34,7 @@ macro_rules! beside {
 
 /// A handler for a server.
 macro_rules! handler {
-    ($connection:ident, $body:block) => {
-        move |mut $connection| $body
+    ($connection:ident $(: $kind:ty)?, $body:block) => {
+        move |mut $connection $(: $kind)?| $body
     };
 }

@@ -176,8 +176,9 @@ impl<R: Runtime> Server<R> {
         make_protocol: &impl Fn(SocketAddr) -> P,
     ) -> Option<Served<P, R>> {
         if self.seats.len() >= self.limit && !self.make_room() {
-            R::reset(stream);
+            // Counted first: whoever sees the reset finds it in the statistics.
             self.seats.refused();
+            R::reset(stream);
             return None;
         }
         match Connection::accept(stream, make_protocol(peer), &self.options) {
@@ -198,7 +199,7 @@ impl<R: Runtime> Server<R> {
 
 /// Waits for the connections to end, and resets who is left at the deadline.
 async fn finish<R: Runtime>(end: Drain, seats: &Seats) -> DrainReport {
-    let open = seats.stats().open;
+    let open = seats.to_drain();
     let ended = within(R::clock(), end.deadline, poll_fn(|cx| seats.poll_idle(cx))).await;
     let left = if ended.is_some() { Vec::new() } else { seats.peers() };
     seats.stop_all(true);

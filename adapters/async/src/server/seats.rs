@@ -17,6 +17,8 @@ use crate::hub::lock;
 pub(super) struct Drain {
     pub(super) deadline: Instant,
     code: Code,
+    /// Connections that were open when the order came, or were accepted before the server heard it.
+    open: usize,
 }
 
 /// All seats and tasks of a server.
@@ -163,7 +165,7 @@ impl Seats {
         if state.drain.is_some() {
             return;
         }
-        let drain = Drain { deadline, code: Code(0) };
+        let drain = Drain { deadline, code: Code(0), open: state.seats.len() };
         state.drain = Some(drain);
         let places: Vec<_> = state.seats.values().map(Arc::clone).collect();
         let server = state.server.take();
@@ -181,6 +183,11 @@ impl Seats {
         Poll::Pending
     }
 
+    /// Connections that a drain had to end.
+    pub(super) fn to_drain(&self) -> usize {
+        self.state().drain.map_or(0, |drain| drain.open)
+    }
+
     /// Ready once no handler runs.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
@@ -196,7 +203,11 @@ impl Seats {
         let id = state.next;
         state.next += 1;
         state.stats.accepted += 1;
-        let calls = Calls { goodbye: state.drain.map(|drain| drain.code), ..Calls::default() };
+        let mut calls = Calls::default();
+        if let Some(drain) = &mut state.drain {
+            drain.open += 1;
+            calls.goodbye = Some(drain.code);
+        }
         let place = Arc::new(Place {
             id,
             peer,

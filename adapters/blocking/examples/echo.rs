@@ -1,0 +1,78 @@
+//! An echo server for measuring and for newcomers: frames behind a 32-bit big-endian length, echoed as they come.
+//!
+//! ```text
+//! cargo run --release -p duologue-blocking --example echo -- --port 7000 --events borrowed
+//! ```
+//!
+//! All default time-outs are armed. It serves any number of connections on 127.0.0.1 until it is ended.
+
+use std::error::Error;
+
+use clap::{Parser, ValueEnum};
+use duologue_blocking::{Options, Served, Server};
+use duologue_core::framed::{Framed, LengthPrefixed};
+use duologue_core::{Config, Delivery, Event, Limits};
+
+/// The longest message, in bytes.
+const MAX_FRAME: usize = 16 << 20;
+/// Bytes of the length in front.
+const HEADER: usize = 4;
+
+#[derive(Parser)]
+#[command(about = "Echoes u32-length-prefixed frames on 127.0.0.1")]
+struct Args {
+    /// Port to listen on; 0 takes a free one, and prints it.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// How messages are taken: as owned events, or by a handler in place.
+    #[arg(long, value_enum, default_value_t = Events::Owned)]
+    events: Events,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Events {
+    Owned,
+    Borrowed,
+}
+
+type Protocol = Framed<LengthPrefixed>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    serve(args.port, args.events)
+}
+
+fn serve(port: u16, events: Events) -> Result<(), Box<dyn Error>> {
+    let delivery = if events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
+    let limits = Limits::new().recv_buffer(HEADER + MAX_FRAME).send_buffer(2 * (HEADER + MAX_FRAME));
+    let options = Options::new().config(Config::new().limits(limits).delivery(delivery));
+    let server = Server::bind(("127.0.0.1", port), options)?;
+    eprintln!("echoing on {}", server.local_addr()?);
+    let protocol = |_peer| Framed::new(LengthPrefixed::u32_be(MAX_FRAME));
+    match events {
+        Events::Owned => server.serve(protocol, echo_owned),
+        Events::Borrowed => server.serve(protocol, echo_borrowed),
+    };
+    Ok(())
+}
+
+/// Takes each message and sends it back. The answers to everything that was read at once leave in one write.
+fn echo_owned(mut connection: Served<Protocol>) {
+    while let Some(event) = connection.next_event() {
+        if let Event::App(message) = event {
+            if connection.send(message).is_err() {
+                connection.start_close(duologue_core::CloseIntent::Flush(duologue_core::Code(1)));
+            }
+        }
+    }
+}
+
+/// Answers each message where it lies. Before each there is room for the longest answer, so none is refused.
+fn echo_borrowed(mut connection: Served<Protocol>) {
+    let reply_room = HEADER + MAX_FRAME;
+    while let Some(event) = connection.handle(reply_room, |message, replies| drop(replies.send(message))) {
+        if let Event::Closed(_) = event {
+            return;
+        }
+    }
+}

@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod connection;
+mod server;
+mod split;
+
+pub use async_io::Async;
+pub use duologue_async::{
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats,
+};
+#[cfg(unix)]
+pub use duologue_futures_io::UnixPath;
+pub use duologue_futures_io::{AsIs, ByteStream, Clock, StreamTransport, fault, set_tcp_options};
+
+pub use connection::StreamConnection;
+pub use server::{Served, Server, Threads};
+pub use split::{RecvHalf, SendHalf};
+
+#[doc(no_inline)]
+pub use duologue_core as core;
+
+/// A TCP socket of the standard library, ready to be waited for together with a time-out.
+pub type TcpStream = Async<std::net::TcpStream>;
+
+/// A connection over TCP.
+///
+/// `Connection::connect(address, protocol, options)` dials, `Connection::accept(stream, protocol, &options)` takes a
+/// connected `std::net::TcpStream` over.
+pub type Connection<P> = StreamConnection<P, TcpStream>;
+
+/// Waits on this thread. It sleeps in the system's poller or until another thread wakes it.
+fn wait<F: Future>(future: F) -> F::Output {
+    async_io::block_on(future)
+}

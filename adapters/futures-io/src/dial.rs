@@ -1,0 +1,110 @@
+//! What dialling has in common on all runtimes.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use duologue_async::{Adopt, Options};
+use duologue_core::{FaultKind, Operation, TransportFault};
+
+use crate::clock::Clock;
+use crate::stream::{ByteStream, StreamTransport};
+
+/// A path to dial a Unix socket at.
+#[cfg(unix)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixPath(pub std::path::PathBuf);
+
+/// A stream that needs no options set: Unix sockets, TLS over a socket that its owner prepared.
+#[derive(Debug)]
+pub struct AsIs<S>(pub S);
+
+impl<S: ByteStream> Adopt<AsIs<S>> for StreamTransport<S> {
+    type Clock = Clock;
+
+    fn clock() -> Clock {
+        Clock::new()
+    }
+
+    fn adopt(stream: AsIs<S>, _options: &Options) -> io::Result<Self> {
+        Ok(Self::new(stream.0))
+    }
+}
+
+/// Tries every address, in order; the last failure is told.
+pub(crate) async fn first_of<S: ByteStream, F: Future<Output = io::Result<S>>>(
+    addresses: io::Result<impl Iterator<Item = SocketAddr>>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<StreamTransport<S>, TransportFault> {
+    let mut last = TransportFault::new(FaultKind::Unreachable, Operation::Connect);
+    for address in addresses.map_err(|e| failed(&e))? {
+        match connect(address).await {
+            Ok(stream) => return Ok(StreamTransport::new(stream)),
+            Err(e) => last = failed(&e),
+        }
+    }
+    Err(last)
+}
+
+pub(crate) fn failed(error: &io::Error) -> TransportFault {
+    duologue_async::fault(error, Operation::Connect)
+}
+
+/// `ByteStream`, `Adopt` and `Dial` for the sockets of one runtime, which all look alike. `$adopted` is what users hold
+/// and `$into` makes the stream of it.
+macro_rules! sockets {
+    (tcp: $tcp:ty, adopt: $adopted:ty => $into:expr, shutdown: $shutdown:expr) => {
+        impl ByteStream for $tcp {
+            const BUFFERS: bool = false;
+
+            fn poll_shutdown_write(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let shutdown: fn(&$tcp, Shutdown) -> io::Result<()> = $shutdown;
+                Poll::Ready(shutdown(self, Shutdown::Write))
+            }
+
+            fn reset_on_drop(&self) {
+                crate::socket::reset_on_drop(self);
+            }
+        }
+
+        impl Adopt<$adopted> for StreamTransport<$tcp> {
+            type Clock = Clock;
+
+            fn clock() -> Clock {
+                Clock::new()
+            }
+
+            fn adopt(stream: $adopted, options: &Options) -> io::Result<Self> {
+                let into: fn($adopted) -> io::Result<$tcp> = $into;
+                let stream = into(stream)?;
+                set_tcp_options(&stream, options)?;
+                Ok(Self::new(stream))
+            }
+        }
+    };
+    (unix: $unix:ty, shutdown: $shutdown:expr) => {
+        #[cfg(unix)]
+        impl ByteStream for $unix {
+            const BUFFERS: bool = false;
+
+            fn poll_shutdown_write(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let shutdown: fn(&$unix, Shutdown) -> io::Result<()> = $shutdown;
+                Poll::Ready(shutdown(self, Shutdown::Write))
+            }
+        }
+
+        #[cfg(unix)]
+        impl Dial<UnixPath> for StreamTransport<$unix> {
+            type Clock = Clock;
+
+            fn clock() -> Clock {
+                Clock::new()
+            }
+
+            async fn dial(address: UnixPath, _options: &Options) -> Result<Self, TransportFault> {
+                <$unix>::connect(address.0).await.map(Self::new).map_err(|e| failed(&e))
+            }
+        }
+    };
+}
+pub(crate) use sockets;

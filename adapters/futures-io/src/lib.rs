@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "async-io")]
+mod async_io;
+#[cfg(feature = "async-net")]
+mod async_net;
+#[cfg(feature = "async-std")]
+mod async_std;
+#[cfg(feature = "async-io")]
+mod clock;
+#[cfg(feature = "async-io")]
+mod dial;
+mod scratch;
+mod socket;
+mod stream;
+#[cfg(feature = "rustls")]
+mod tls;
+
+#[cfg(feature = "async-io")]
+pub use clock::Clock;
+#[cfg(feature = "async-io")]
+pub use dial::{AsIs, UnixPath};
+pub use duologue_async::fault;
+pub use socket::{reset_on_drop, set_tcp_options};
+pub use stream::{ByteStream, StreamTransport};
+
+#[doc(no_inline)]
+pub use duologue_core as core;

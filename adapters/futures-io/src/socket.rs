@@ -1,0 +1,39 @@
+//! Options of TCP sockets, whatever they are wrapped in.
+
+use std::io;
+use std::time::Duration;
+
+use duologue_async::Options;
+use socket2::{SockRef, TcpKeepalive};
+
+/// Sets what [`Options`] says about TCP, on whichever side the socket is.
+///
+/// # Errors
+/// The system refused an option that it has.
+pub fn set_tcp_options<'s, S>(stream: &'s S, options: &Options) -> io::Result<()>
+where
+    SockRef<'s>: From<&'s S>,
+{
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(options.no_delay)?;
+    if let Some(after) = options.tcp_keepalive {
+        let keepalive = TcpKeepalive::new().with_time(after.max(Duration::from_secs(1)));
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd"))]
+        let keepalive = keepalive.with_interval((after / 3).max(Duration::from_secs(1))).with_retries(3);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if options.tcp_user_timeout.is_some() {
+        socket.set_tcp_user_timeout(options.tcp_user_timeout)?;
+    }
+    Ok(())
+}
+
+/// Arranges that closing the socket resets the connection (RST).
+pub fn reset_on_drop<'s, S>(stream: &'s S)
+where
+    SockRef<'s>: From<&'s S>,
+{
+    // Without it the drop is a normal close: worse for the peer, harmless for us.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}

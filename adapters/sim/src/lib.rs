@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod agenda;
+mod app;
+mod clock;
+mod coverage;
+mod endpoint;
+mod fault;
+mod host;
+mod inject;
+mod kernel;
+mod lane;
+mod machine;
+mod schedule;
+mod svg;
+pub mod swarm;
+mod trace;
+mod wire;
+mod world;
+
+pub use duologue_core as core;
+
+pub use app::{App, Io};
+pub use coverage::Coverage;
+pub use endpoint::Endpoint;
+pub use fault::{Fault, TimedFault, Way};
+pub use host::{Listen, Overflow};
+pub use kernel::{ConnectError, Read};
+pub use lane::Link;
+pub use machine::{Ended, HostId, Machine, MachineId, Net, Report, SocketId};
+pub use schedule::{FaultSchedule, Shape};
+pub use svg::svg;
+pub use trace::{End, Entry, Happening};
+pub use world::{Outcome, World};

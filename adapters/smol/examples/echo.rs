@@ -1,0 +1,78 @@
+//! An echo server for measuring and for newcomers: frames behind a 32-bit big-endian length, echoed as they come.
+//!
+//! ```text
+//! cargo run --release -p duologue-smol --example echo -- --port 7000 --events borrowed
+//! ```
+//!
+//! All default time-outs are armed. It serves any number of connections on 127.0.0.1 until it is ended.
+
+use std::error::Error;
+
+use clap::{Parser, ValueEnum};
+use duologue_core::framed::{Framed, LengthPrefixed};
+use duologue_core::{Config, Delivery, Event, Limits};
+use duologue_smol::{Options, Served, Server};
+
+/// The longest message, in bytes.
+const MAX_FRAME: usize = 16 << 20;
+/// Bytes of the length in front.
+const HEADER: usize = 4;
+
+#[derive(Parser)]
+#[command(about = "Echoes u32-length-prefixed frames on 127.0.0.1")]
+struct Args {
+    /// Port to listen on; 0 takes a free one, and prints it.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// How messages are taken: as owned events, or by a handler in place.
+    #[arg(long, value_enum, default_value_t = Events::Owned)]
+    events: Events,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Events {
+    Owned,
+    Borrowed,
+}
+
+type Protocol = Framed<LengthPrefixed>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    smol::block_on(serve(args.port, args.events))
+}
+
+async fn serve(port: u16, events: Events) -> Result<(), Box<dyn Error>> {
+    let delivery = if events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
+    let limits = Limits::new().recv_buffer(HEADER + MAX_FRAME).send_buffer(2 * (HEADER + MAX_FRAME));
+    let options = Options::new().config(Config::new().limits(limits).delivery(delivery));
+    let server = Server::bind(("127.0.0.1", port), options).await?;
+    eprintln!("echoing on {}", server.local_addr()?);
+    let protocol = |_peer| Framed::new(LengthPrefixed::u32_be(MAX_FRAME));
+    match events {
+        Events::Owned => server.serve(protocol, echo_owned).await,
+        Events::Borrowed => server.serve(protocol, echo_borrowed).await,
+    };
+    Ok(())
+}
+
+/// Takes each message and sends it back. The answers to everything that was read at once leave in one write.
+async fn echo_owned(mut connection: Served<Protocol>) {
+    while let Some(event) = connection.next_event().await {
+        if let Event::App(message) = event {
+            if connection.send(message).await.is_err() {
+                connection.start_close(duologue_core::CloseIntent::Flush(duologue_core::Code(1)));
+            }
+        }
+    }
+}
+
+/// Answers each message where it lies. Before each there is room for the longest answer, so none is refused.
+async fn echo_borrowed(mut connection: Served<Protocol>) {
+    let reply_room = HEADER + MAX_FRAME;
+    while let Some(event) = connection.handle(reply_room, |message, replies| drop(replies.send(message))).await {
+        if let Event::Closed(_) = event {
+            return;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod runtime;
+
+pub use duologue_async::{
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats,
+};
+#[cfg(unix)]
+pub use duologue_futures_io::UnixPath;
+pub use duologue_futures_io::{AsIs, ByteStream, Clock, StreamTransport, fault, set_tcp_options};
+pub use runtime::Smol;
+
+#[doc(no_inline)]
+pub use duologue_core as core;
+
+/// A connection over TCP.
+///
+/// `Connection::connect(address, protocol, options)` dials, `Connection::accept(stream, protocol, &options)` takes a
+/// connected stream over.
+pub type Connection<P> = StreamConnection<P, smol::net::TcpStream>;
+
+/// A connection over any [`ByteStream`]: Unix sockets, TLS, a stream of your own. Hand streams over as [`AsIs`].
+pub type StreamConnection<P, S> = duologue_async::Connection<P, StreamTransport<S>, Clock>;
+
+/// The receiving half of a [`Connection`].
+pub type RecvHalf<P, S = smol::net::TcpStream> = duologue_async::RecvHalf<P, StreamTransport<S>, Clock>;
+
+/// The sending half of a [`Connection`], to be cloned for any number of tasks.
+pub type SendHalf<P, S = smol::net::TcpStream> = duologue_async::SendHalf<P, StreamTransport<S>, Clock>;
+
+/// A listening TCP server. It does nothing until `serve` is polled.
+pub type Server = duologue_async::Server<Smol>;
+
+/// A [`Connection`] from a [`Server`].
+pub type Served<P> = duologue_async::Served<P, Smol>;

@@ -1,0 +1,47 @@
+//! smol as a runtime for servers.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use duologue_async::{Bind, Runtime};
+use duologue_futures_io::{Clock, StreamTransport, reset_on_drop};
+use smol::net::{AsyncToSocketAddrs, TcpListener, TcpStream};
+
+/// What the server needs of smol. Nothing holds one.
+#[derive(Clone, Copy, Debug)]
+pub enum Smol {}
+
+impl Runtime for Smol {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
+    type Transport = StreamTransport<TcpStream>;
+    type Clock = Clock;
+
+    fn clock() -> Clock {
+        Clock::new()
+    }
+
+    async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        listener.accept().await
+    }
+
+    fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    fn reset(stream: TcpStream) {
+        reset_on_drop(&stream);
+    }
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        smol::spawn(future).detach();
+        Ok(())
+    }
+}
+
+impl<A: AsyncToSocketAddrs> Bind<A> for Smol {
+    async fn bind(address: A) -> io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+}

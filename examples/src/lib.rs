@@ -1,0 +1,1 @@
+//! Nothing but its examples: see `examples/`.
