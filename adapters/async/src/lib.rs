@@ -9,6 +9,7 @@ mod hub;
 mod open;
 pub mod pool;
 mod server;
+mod socket;
 mod split;
 mod stream;
 mod testing;
@@ -18,6 +19,7 @@ pub use connection::Connection;
 pub use error::{ConnectError, SendError};
 pub use fault::fault;
 pub use server::{AtLimit, Bind, DrainReport, Runtime, Served, Server, ServerHandle, ServerStats};
+pub use socket::{reset_on_drop, set_tcp_options};
 pub use split::{RecvHalf, SendHalf};
 pub use testing::{ManualClock, Pipe, pipe};
 

@@ -63,7 +63,7 @@ macro_rules! sockets {
             }
 
             fn reset_on_drop(&self) {
-                crate::socket::reset_on_drop(self);
+                duologue_async::reset_on_drop(self);
             }
         }
 

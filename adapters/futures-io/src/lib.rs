@@ -12,7 +12,6 @@ mod clock;
 #[cfg(feature = "async-io")]
 mod dial;
 mod scratch;
-mod socket;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -21,8 +20,7 @@ mod tls;
 pub use clock::Clock;
 #[cfg(feature = "async-io")]
 pub use dial::{AsIs, UnixPath};
-pub use duologue_async::fault;
-pub use socket::{reset_on_drop, set_tcp_options};
+pub use duologue_async::{fault, reset_on_drop, set_tcp_options};
 pub use stream::{ByteStream, StreamTransport};
 
 #[doc(no_inline)]

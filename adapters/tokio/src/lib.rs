@@ -9,11 +9,12 @@ mod transport;
 pub use clock::Clock;
 pub use duologue_async::{
     Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats, fault,
+    set_tcp_options,
 };
 pub use runtime::Tokio;
+pub use tcp::AsIs;
 #[cfg(unix)]
 pub use tcp::UnixPath;
-pub use tcp::{AsIs, set_tcp_options};
 pub use transport::{ByteStream, StreamTransport};
 
 #[doc(no_inline)]

@@ -2,11 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use duologue_async::{Adopt, Dial, Options, fault};
+use duologue_async::{Adopt, Dial, Options, fault, set_tcp_options};
 use duologue_core::{FaultKind, Operation, TransportFault};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
 use crate::clock::Clock;
@@ -50,26 +48,6 @@ impl Adopt<TcpStream> for StreamTransport<TcpStream> {
         set_tcp_options(&stream, options)?;
         Ok(Self::new(stream))
     }
-}
-
-/// Sets what [`Options`] says about TCP, on whichever side the socket is.
-///
-/// # Errors
-/// The system refused an option that it has.
-pub fn set_tcp_options(stream: &TcpStream, options: &Options) -> io::Result<()> {
-    let socket = SockRef::from(stream);
-    socket.set_tcp_nodelay(options.no_delay)?;
-    if let Some(after) = options.tcp_keepalive {
-        let keepalive = TcpKeepalive::new().with_time(after.max(Duration::from_secs(1)));
-        #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd"))]
-        let keepalive = keepalive.with_interval((after / 3).max(Duration::from_secs(1))).with_retries(3);
-        socket.set_tcp_keepalive(&keepalive)?;
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if options.tcp_user_timeout.is_some() {
-        socket.set_tcp_user_timeout(options.tcp_user_timeout)?;
-    }
-    Ok(())
 }
 
 /// A path to dial a Unix socket at.

@@ -32,8 +32,7 @@ impl ByteStream for tokio::net::TcpStream {
     const BUFFERS: bool = false;
 
     fn reset_on_drop(&self) {
-        // Without it the drop is a normal close: worse for the peer, harmless for us.
-        let _ = socket2::SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
+        duologue_async::reset_on_drop(self);
     }
 }
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use duologue_async::Options;
 use socket2::{SockRef, TcpKeepalive};
+
+use crate::Options;
 
 /// Sets what [`Options`] says about TCP, on whichever side the socket is.
 ///
