@@ -85,7 +85,11 @@ impl<P: Protocol, T, K> fmt::Debug for Driver<P, T, K> {
 /// What one round of input and output achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
+    /// Something moved, and more may move now.
     Moved,
+    /// Output moved, and that was all: whatever else is wanted waits for a waker.
+    Written,
+    /// Nothing moved: whatever is wanted waits for a waker.
     Blocked,
 }
 
@@ -106,8 +110,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             if self.session.is_over() {
                 return Poll::Ready(None);
             }
-            if self.round(cx) == Round::Blocked {
-                return Poll::Pending;
+            match self.round(cx) {
+                Round::Moved => {}
+                Round::Written | Round::Blocked => return Poll::Pending,
             }
         }
         self.yield_now(cx)
@@ -138,7 +143,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Drives until something changes for the application: an event, or room. Ready if something moved.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.round(cx) {
-            Round::Moved => Poll::Ready(()),
+            Round::Moved | Round::Written => Poll::Ready(()),
             Round::Blocked => Poll::Pending,
         }
     }
@@ -231,27 +236,31 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         if let Some(how) = release {
             return self.release(cx, how);
         }
-        let mut round = Round::Blocked;
-        if write && self.write(cx) == Round::Moved {
-            round = Round::Moved;
-        }
+        let mut moved = false;
+        let written = write && self.write(cx) == Round::Moved;
         if self.session.interest().shutdown_write {
             match self.transport.poll_shutdown_write(cx) {
                 Poll::Ready(Ok(())) => self.session.shutdown_done(now),
                 Poll::Ready(Err(fault)) => self.session.transport_failed(now, fault),
                 Poll::Pending => {}
             }
-            if !self.session.interest().shutdown_write {
-                round = Round::Moved;
-            }
+            moved |= !self.session.interest().shutdown_write;
         }
-        if read && self.read(cx) == Round::Moved {
-            round = Round::Moved;
+        moved |= read && self.read(cx) == Round::Moved;
+        moved |= self.keep_time(cx) == Round::Moved;
+        match (moved, written) {
+            (true, _) => Round::Moved,
+            (false, true) if self.more_after_write(read) => Round::Moved,
+            (false, true) => Round::Written,
+            (false, false) => Round::Blocked,
         }
-        if self.keep_time(cx) == Round::Moved {
-            round = Round::Moved;
-        }
-        round
+    }
+
+    /// Whether a round in which only output moved left anything to do at once. The read of that round was refused, if
+    /// one was wanted, and so has its waker.
+    fn more_after_write(&self, read_refused: bool) -> bool {
+        let Interest { event, read, write, shutdown_write, release, deadline: _ } = self.session.interest();
+        event || write || shutdown_write || release.is_some() || (read && !read_refused)
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Round {
@@ -378,7 +387,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
             if self.session.is_over() {
                 return Poll::Ready(None);
             }
-            if self.round(cx) == Round::Blocked && handled < BATCH {
+            if self.round(cx) != Round::Moved && handled < BATCH {
                 return Poll::Pending;
             }
         }

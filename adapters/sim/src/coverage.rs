@@ -23,10 +23,8 @@ impl Coverage {
 
     #[cold]
     pub(crate) fn moved(&mut self, from: (RecvState, SendState), to: (RecvState, SendState)) {
-        let recv: [(u32, u32); RecvState::TRANSITIONS.len()] =
-            ends::<_, RecvInput, _>(RecvState::TRANSITIONS, |s| s as u32);
-        let send: [(u32, u32); SendState::TRANSITIONS.len()] =
-            ends::<_, SendInput, _>(SendState::TRANSITIONS, |s| s as u32);
+        let recv = ends::<_, RecvInput, { RecvState::TRANSITIONS.len() }>(RecvState::TRANSITIONS, |s| s as u32);
+        let send = ends::<_, SendInput, { SendState::TRANSITIONS.len() }>(SendState::TRANSITIONS, |s| s as u32);
         let (states, moves) = way(&recv, from.0 as u32, to.0 as u32);
         self.recv_states |= states;
         self.recv_moves |= moves;
