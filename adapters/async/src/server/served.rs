@@ -55,6 +55,10 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
 
     /// As [`Connection::next_event`]. Cancel-safe.
     pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
+        // What came with an earlier read costs neither a waker nor a look at the server.
+        if let Some(event) = self.connection.next_ready() {
+            return Some(event);
+        }
         poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))).await
     }
 
