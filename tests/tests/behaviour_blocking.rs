@@ -19,3 +19,6 @@ mod adapter {
 }
 
 mod behaviour;
+
+#[path = "behaviour/busy_handler.rs"]
+mod busy_handler;
