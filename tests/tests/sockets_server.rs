@@ -132,10 +132,15 @@ async fn a_panic_in_a_handler_is_the_end_of_its_connection_only() {
     step("the drain", running).await.unwrap();
 }
 
+const CHILD: &str = "DUOLOGUE_TEST_SERVER_WITH_FEW_DESCRIPTORS";
+
 /// The server of the next test, in a process of its own with few descriptors: echoes, and tells its accept failures.
+/// Of use only as the child process of that test; on its own it does nothing.
 #[tokio::test]
-#[ignore = "the child process of the_accept_loop_survives_running_out_of_descriptors"]
 async fn serve_with_few_descriptors() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
     let server = Server::bind("127.0.0.1:0", Options::new()).await.unwrap();
     println!("\nlistening on {}", server.local_addr().unwrap());
     let handle = server.handle();
@@ -181,9 +186,15 @@ fn ask(stream: &mut StdStream, patience: Duration) -> std::io::Result<u64> {
 #[test]
 #[cfg(unix)]
 fn the_accept_loop_survives_running_out_of_descriptors() {
-    let script = "ulimit -n 24; exec \"$0\" --ignored --exact --nocapture serve_with_few_descriptors";
+    let script = "ulimit -n 24; exec \"$0\" --exact --nocapture serve_with_few_descriptors";
     let mut command = Command::new("sh");
-    command.arg("-c").arg(script).arg(std::env::current_exe().unwrap()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .env(CHILD, "1")
+        .arg("-c")
+        .arg(script)
+        .arg(std::env::current_exe().unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = KillOnDrop(command.spawn().unwrap());
     let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     let line = lines.map_while(Result::ok).find(|line| line.starts_with("listening on ")).unwrap();
