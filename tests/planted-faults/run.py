@@ -6,14 +6,15 @@ Every file in `faults/` is one fault:
     law: the law that it breaks
     file: the file that it is planted in
     test: the test binary that must kill it (laws, exhaustive, scenarios,
-          behaviours, chunking, allocation, or core)
+          behaviours, chunking, allocation, core for the core's unit tests,
+          or one of another package: duologue-http1:lib, duologue-core:driver)
     why: what it would do to somebody
     --- find
     the text, which must stand there exactly once
     --- replace
     what it becomes
 
-The tree is copied to a temporary folder with only the core and the kit in its workspace. A fault is killed when a test
+The tree is copied to a temporary folder with only the core, the protocols and the kit in its workspace. A fault is killed when a test
 fails by an assertion. It survives if the tests pass, or if they only hang; a fault that does not compile, or whose text
 is not found exactly once, is an error of this list.
 
@@ -80,8 +81,9 @@ class Fault:
 
 
 def copy_tree(tree):
-    """The core and the kit as a workspace of their own: faults are quick to build, and adapters have no part in it."""
-    for folder in ("core", "tests/laws"):
+    """The pure crates and the kit as a workspace of their own: quick to build, and adapters have no part in it."""
+    protocols = sorted(f"protocols/{path.parent.name}" for path in ROOT.glob("protocols/*/Cargo.toml"))
+    for folder in ("core", "tests/laws", *protocols):
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("target"))
     (tree / "tests/src").mkdir(parents=True)
     (tree / "tests/src/lib.rs").write_text("")
@@ -93,7 +95,8 @@ def copy_tree(tree):
         shutil.copytree(ROOT / "tests/tests" / folder, tree / "tests/tests" / folder)
     manifest = (ROOT / "Cargo.toml").read_text()
     members = re.compile(r"^members = \[[^\]]*\]", re.MULTILINE)
-    manifest, replaced = members.subn('members = ["core", "tests", "tests/laws"]', manifest)
+    listed = ", ".join(f'"{member}"' for member in ("core", "tests", "tests/laws", *protocols))
+    manifest, replaced = members.subn(f"members = [{listed}]", manifest)
     if replaced != 1:
         sys.exit("the workspace's members were not found in Cargo.toml")
     (tree / "Cargo.toml").write_text(manifest)
@@ -106,7 +109,9 @@ def command(test, extra=()):
     """The call of cargo that runs one test binary."""
     if test == "core":
         return ["cargo", "test", "--offline", "-q", "-p", "duologue-core", "--lib", *extra]
-    return ["cargo", "test", "--offline", "-q", "-p", "duologue-tests", "--test", test, *extra]
+    package, _, binary = test.rpartition(":")
+    which = ["--lib"] if binary == "lib" else ["--test", binary]
+    return ["cargo", "test", "--offline", "-q", "-p", package or "duologue-tests", *which, *extra]
 
 
 def run(tree, target, test):
