@@ -103,14 +103,19 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
     #[inline]
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
+        if self.session.has_event() {
+            return Poll::Ready(self.next_ready());
+        }
         for _ in 0..ROUNDS {
-            if let Some(event) = self.next_ready() {
-                return Poll::Ready(Some(event));
-            }
             if self.session.is_over() {
                 return Poll::Ready(None);
             }
-            match self.round(cx) {
+            let round = self.round(cx);
+            // The clock was read in this round.
+            if self.session.has_event() {
+                return Poll::Ready(self.session.poll_event(self.now));
+            }
+            match round {
                 Round::Moved => {}
                 Round::Written | Round::Blocked => return Poll::Pending,
             }
@@ -150,7 +155,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
 
     /// Writes what is queued once, if the transport takes it now.
     pub fn poll_write_once(&mut self, cx: &mut Context<'_>) {
-        if self.session.interest().write {
+        if self.session.wants_write() {
             self.refresh();
             let _ = self.write(cx);
         }
@@ -238,13 +243,13 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         }
         let mut moved = false;
         let written = write && self.write(cx) == Round::Moved;
-        if self.session.interest().shutdown_write {
+        if self.session.wants_shutdown() {
             match self.transport.poll_shutdown_write(cx) {
                 Poll::Ready(Ok(())) => self.session.shutdown_done(now),
                 Poll::Ready(Err(fault)) => self.session.transport_failed(now, fault),
                 Poll::Pending => {}
             }
-            moved |= !self.session.interest().shutdown_write;
+            moved |= !self.session.wants_shutdown();
         }
         moved |= read && self.read(cx) == Round::Moved;
         moved |= self.keep_time(cx) == Round::Moved;
@@ -279,7 +284,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
 
     fn read(&mut self, cx: &mut Context<'_>) -> Round {
         // An earlier step of this round may have ended the reading.
-        if !self.session.interest().read {
+        if !self.session.wants_read() {
             return Round::Moved;
         }
         if self.session.wants_buffers().0 {
@@ -379,7 +384,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
     {
         for _ in 0..ROUNDS {
             self.lend_send();
-            let handled = self.session.handle(self.now, reply_room, BATCH, &mut *handler);
+            let handled = self.session.handle(self.now, reply_room, BATCH, |view, replies| handler(view, replies));
             // Under in-place delivery this brings everything but messages.
             if let Some(event) = self.session.poll_event(self.now) {
                 return Poll::Ready(Some(event));

@@ -243,8 +243,21 @@ impl Payload<'_> {
         self.as_slice().is_empty()
     }
 
+    /// Appends `header` and them to a message: cheaper than one after the other.
+    #[inline(always)]
+    pub fn put_behind(self, header: &[u8], out: &mut crate::send_queue::Writer<'_>) {
+        match self {
+            Self::Owned(bytes) if !out.copies(bytes.len()) => {
+                out.put_slice(header);
+                out.put_bytes(bytes);
+            }
+            Self::Owned(bytes) => out.put_slices([header, &bytes]),
+            Self::Borrowed(bytes) => out.put_slices([header, bytes]),
+        }
+    }
+
     /// Appends them to a message.
-    #[inline]
+    #[inline(always)]
     pub fn put(self, out: &mut crate::send_queue::Writer<'_>) {
         match self {
             Self::Borrowed(bytes) => out.put_slice(bytes),

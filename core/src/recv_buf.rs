@@ -47,6 +47,14 @@ impl RecvBuf {
         self.buf.get(start..self.head).unwrap_or_default()
     }
 
+    /// Consumes `n` bytes and borrows those from `start` to `end`: a payload, without its marks.
+    #[inline(always)]
+    pub(crate) fn view_part(&mut self, n: usize, start: usize, end: usize) -> &[u8] {
+        let head = self.head;
+        self.consume(n);
+        self.buf.get(head.saturating_add(start)..head.saturating_add(end.min(n))).unwrap_or_default()
+    }
+
     /// Like [`view`](Self::view), to be changed in place.
     #[inline]
     pub fn view_mut(&mut self, n: usize) -> &mut [u8] {

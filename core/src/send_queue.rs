@@ -1,10 +1,18 @@
 //! The send queue: bytes on their way out, bounded, with a ledger of which message they belong to.
 
+mod ledger;
+#[cfg(test)]
+mod tests;
+mod writer;
+
 use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::error::{LimitExceeded, Misuse};
+
+pub(crate) use ledger::Ledger;
+pub use writer::Writer;
 
 /// A refusal for want of room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +34,16 @@ pub struct SendQueue {
     /// How copied stretches and shared segments alternate; empty while nothing is shared.
     order: VecDeque<Segment>,
     ledger: Ledger,
-    /// Unsent bytes of messages and of answers.
-    data: usize,
+    /// Unsent bytes, and how many of them are answers.
+    queued: usize,
     control: usize,
+    /// What [`room`](Self::room) says; it is asked more often than it changes by more than a message.
+    free: usize,
     limit: usize,
     reserve: usize,
     threshold: usize,
     /// The command being encoded.
-    command: Option<Command>,
+    command: Command,
     /// Our FIN is due or the transport is gone: whatever is written goes nowhere.
     closed: bool,
     fault: Option<QueueFault>,
@@ -52,21 +62,13 @@ enum Segment {
     Shared(Bytes),
 }
 
-#[derive(Debug)]
+/// What a command did so far, to be undone if it is refused: all of it stands at the end of the queue.
+#[derive(Debug, Default)]
 struct Command {
-    /// Bytes written so far.
+    open: bool,
+    /// Bytes written.
     written: usize,
-    /// Where to go back to if it is refused.
-    mark: Mark,
-}
-
-/// A point to which a refused command is undone.
-#[derive(Debug)]
-struct Mark {
-    copied: usize,
-    segments: usize,
-    last_copied: Option<usize>,
-    data: usize,
+    /// Messages held back.
     held: u64,
 }
 
@@ -77,12 +79,13 @@ impl SendQueue {
             head: 0,
             order: VecDeque::new(),
             ledger: Ledger::default(),
-            data: 0,
+            queued: 0,
             control: 0,
+            free: limit,
             limit,
             reserve,
             threshold,
-            command: None,
+            command: Command::default(),
             closed: false,
             fault: None,
         }
@@ -107,7 +110,7 @@ impl SendQueue {
         if self.closed {
             return Writer { queue: self, kind: Kind::Sink, reserved: need, written: 0 };
         }
-        let free = (self.limit + self.reserve).saturating_sub(self.data + self.control);
+        let free = (self.limit + self.reserve).saturating_sub(self.queued);
         if need > free {
             let overflow = LimitExceeded::ControlReserve { need, reserve: self.reserve };
             self.fault.get_or_insert(QueueFault::Overflow(overflow));
@@ -121,6 +124,7 @@ impl SendQueue {
     pub fn hold(&mut self) {
         self.ledger.held += 1;
         self.ledger.accepted += 1;
+        self.command.held += u64::from(self.command.open);
     }
 
     /// Reserves room for a message that was held back, at most `need` bytes. In the middle of a command there is no
@@ -129,7 +133,7 @@ impl SendQueue {
     /// # Errors
     /// [`NoRoom`] with the numbers; try again when bytes were transmitted.
     pub fn held(&mut self, need: usize) -> Result<Writer<'_>, NoRoom> {
-        if self.command.as_ref().is_some_and(|command| command.written > 0) {
+        if self.command.written > 0 {
             return Err(NoRoom { need, room: 0, limit: self.limit });
         }
         self.writer(need, Kind::Held)
@@ -145,18 +149,14 @@ impl SendQueue {
     #[must_use]
     #[inline]
     pub fn room(&self) -> usize {
-        if self.closed {
-            return 0;
-        }
-        let borrowed = self.control.saturating_sub(self.reserve);
-        self.limit.saturating_sub(self.data + borrowed)
+        self.free
     }
 
     /// Bytes queued and not yet transmitted.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.data + self.control
+        self.queued
     }
 
     /// Nothing is queued.
@@ -185,44 +185,50 @@ impl SendQueue {
     /// Starts a command: what is written until [`commit`](Self::commit) is one message.
     #[inline]
     pub(crate) fn begin(&mut self) {
-        self.command = Some(Command { written: 0, mark: self.mark() });
+        self.command = Command { open: true, written: 0, held: 0 };
     }
 
     #[inline]
     pub(crate) fn commit(&mut self) {
-        if let Some(Command { written, .. }) = self.command {
-            if written > 0 {
-                self.ledger.accepted += 1;
-                self.ledger.record(written, true);
-            }
+        let written = self.command.written;
+        if written > 0 {
+            self.ledger.accepted += 1;
+            self.ledger.record(written, true);
         }
-        self.command = None;
+        self.command.open = false;
+        self.command.written = 0;
     }
 
     /// Undoes what the command wrote. Messages held back earlier that it wrote first stay.
     pub(crate) fn rollback(&mut self) {
-        let Some(Command { mark, .. }) = self.command.take() else { return };
-        self.copied.truncate(self.head + mark.copied);
-        self.order.truncate(mark.segments);
-        if let (Some(Segment::Copied(n)), Some(before)) = (self.order.back_mut(), mark.last_copied) {
-            *n = before;
+        let Command { open: _, written, held } = core::mem::take(&mut self.command);
+        self.queued -= written;
+        self.measure();
+        self.ledger.accepted -= held;
+        self.ledger.held = self.ledger.held.saturating_sub(held);
+        let mut left = written;
+        if self.order.is_empty() {
+            self.copied.truncate(self.copied.len() - left);
+            return;
         }
-        self.data = mark.data;
-        self.ledger.accepted -= self.ledger.held.saturating_sub(mark.held);
-        self.ledger.held = mark.held;
-    }
-
-    #[inline]
-    fn mark(&self) -> Mark {
-        Mark {
-            copied: self.copied.len() - self.head,
-            segments: self.order.len(),
-            last_copied: match self.order.back() {
-                Some(Segment::Copied(n)) => Some(*n),
-                _ => None,
-            },
-            data: self.data,
-            held: self.ledger.held,
+        while left > 0 {
+            match self.order.back_mut() {
+                Some(Segment::Copied(n)) => {
+                    let step = left.min(*n);
+                    *n -= step;
+                    left -= step;
+                    self.copied.truncate(self.copied.len() - step);
+                    if *n == 0 {
+                        self.order.pop_back();
+                    }
+                }
+                // A segment belongs to one command as a whole.
+                Some(Segment::Shared(bytes)) => {
+                    left = left.saturating_sub(bytes.len());
+                    self.order.pop_back();
+                }
+                None => return,
+            }
         }
     }
 
@@ -262,7 +268,8 @@ impl SendQueue {
         }
         let control = self.ledger.transmitted(n);
         self.control -= control;
-        self.data -= n - control;
+        self.queued -= n;
+        self.measure();
         if self.order.is_empty() {
             self.head += n;
         } else {
@@ -310,13 +317,22 @@ impl SendQueue {
         self.head = 0;
         self.order = VecDeque::new();
         self.ledger.forget();
-        self.data = 0;
+        self.queued = 0;
         self.control = 0;
+        self.measure();
     }
 
     /// From now on nothing can be written.
     pub(crate) fn close(&mut self) {
         self.closed = true;
+        self.measure();
+    }
+
+    /// Room for messages: answers beyond their own reserve take of it.
+    fn measure(&mut self) {
+        let borrowed = self.control.saturating_sub(self.reserve);
+        let messages = self.queued - self.control;
+        self.free = if self.closed { 0 } else { self.limit.saturating_sub(messages + borrowed) };
     }
 
     #[inline]
@@ -344,11 +360,10 @@ impl SendQueue {
 
     #[inline]
     fn writer(&mut self, need: usize, kind: Kind) -> Result<Writer<'_>, NoRoom> {
-        let room = self.room();
-        if need > room || self.closed {
+        if need > self.free || self.closed {
             // A command needs room for all of it: what it wrote before the refusal is undone.
-            let written = self.command.as_ref().map_or(0, |command| command.written);
-            return Err(NoRoom { need: need + written, room: room + written, limit: self.limit });
+            let written = self.command.written;
+            return Err(NoRoom { need: need + written, room: self.free + written, limit: self.limit });
         }
         Ok(Writer { queue: self, kind, reserved: need, written: 0 })
     }
@@ -375,9 +390,49 @@ impl SendQueue {
     fn put_copied(&mut self, bytes: &[u8]) {
         self.make_room(bytes.len());
         self.copied.extend_from_slice(bytes);
+        self.note_copied(bytes.len());
+    }
+
+    #[inline]
+    fn note_copied(&mut self, n: usize) {
         if !self.order.is_empty() {
-            self.grow_copied_segment(bytes.len());
+            self.grow_copied_segment(n);
         }
+    }
+
+    /// What a writer wrote outside of a command, or otherwise than it should.
+    fn wrote(&mut self, kind: Kind, reserved: usize, written: usize) {
+        if written > reserved {
+            self.fault = Some(QueueFault::Misuse(Misuse::ReservationBroken { reserved, written }));
+            return;
+        }
+        if kind == Kind::Sink {
+            return;
+        }
+        self.queued += written;
+        match kind {
+            Kind::Sink => {}
+            // Inside a command it belongs to its one message.
+            Kind::Data | Kind::Control if self.command.open => self.command.written += written,
+            Kind::Control => {
+                self.control += written;
+                self.ledger.record(written, false);
+            }
+            // A message of the protocol's own accord.
+            Kind::Data => {
+                self.ledger.accepted += 1;
+                self.ledger.record(written, true);
+            }
+            Kind::Held => {
+                self.ledger.held = self.ledger.held.saturating_sub(1);
+                self.ledger.record(written, true);
+                // A command that is refused later does not take it back.
+                if self.command.open {
+                    self.begin();
+                }
+            }
+        }
+        self.measure();
     }
 
     fn grow_copied_segment(&mut self, n: usize) {
@@ -403,165 +458,3 @@ enum Kind {
     /// An answer that found no room.
     Sink,
 }
-
-/// Writes one message or answer into the reserved room. What goes beyond the reservation is not written, and ends
-/// the session with [`Misuse::ReservationBroken`]: it is a bug of the protocol's implementation.
-#[derive(Debug)]
-pub struct Writer<'a> {
-    queue: &'a mut SendQueue,
-    kind: Kind,
-    reserved: usize,
-    written: usize,
-}
-
-impl Writer<'_> {
-    /// Appends a copy of `bytes`.
-    #[inline]
-    pub fn put_slice(&mut self, bytes: &[u8]) {
-        if self.fits(bytes.len()) {
-            self.queue.put_copied(bytes);
-        }
-    }
-
-    /// Appends one byte.
-    #[inline]
-    pub fn put_u8(&mut self, byte: u8) {
-        self.put_slice(&[byte]);
-    }
-
-    /// Appends `bytes`: shared without a copy from the share threshold on, copied below it.
-    #[inline]
-    pub fn put_bytes(&mut self, bytes: Bytes) {
-        if bytes.len() < self.queue.threshold {
-            self.put_slice(&bytes);
-        } else if self.fits(bytes.len()) && !bytes.is_empty() {
-            self.queue.put_shared(bytes);
-        }
-    }
-
-    /// Bytes of the reservation that are left.
-    #[must_use]
-    #[inline]
-    pub fn remaining(&self) -> usize {
-        self.reserved.saturating_sub(self.written)
-    }
-
-    #[inline]
-    fn fits(&mut self, n: usize) -> bool {
-        self.written += n;
-        self.written <= self.reserved && self.kind != Kind::Sink
-    }
-}
-
-impl Drop for Writer<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.written > self.reserved {
-            let misuse = Misuse::ReservationBroken { reserved: self.reserved, written: self.written };
-            self.queue.fault = Some(QueueFault::Misuse(misuse));
-            return;
-        }
-        let written = self.written;
-        match (self.kind, &mut self.queue.command) {
-            (Kind::Sink, _) => {}
-            // Inside a command everything belongs to its one message, so that it is undone as a whole.
-            (Kind::Data | Kind::Control, Some(command)) => {
-                command.written += written;
-                self.queue.data += written;
-            }
-            (Kind::Control, None) => {
-                self.queue.control += written;
-                self.queue.ledger.record(written, false);
-            }
-            // A message of the protocol's own accord.
-            (Kind::Data, None) => {
-                self.queue.data += written;
-                self.queue.ledger.accepted += 1;
-                self.queue.ledger.record(written, true);
-            }
-            (Kind::Held, _) => {
-                self.queue.data += written;
-                self.queue.ledger.held = self.queue.ledger.held.saturating_sub(1);
-                self.queue.ledger.record(written, true);
-                // A command that is refused later does not take it back.
-                if self.queue.command.is_some() {
-                    self.queue.begin();
-                }
-            }
-        }
-    }
-}
-
-/// Counts messages against the bytes that carry them (law L14). Equal neighbours share one entry.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    runs: VecDeque<Run>,
-    /// Bytes of the front run's first message that are already transmitted.
-    front_sent: usize,
-    pub(crate) accepted: u64,
-    pub(crate) flushed: u64,
-    /// Accepted messages that the protocol has not written yet.
-    pub(crate) held: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    len: u32,
-    count: u32,
-    message: bool,
-}
-
-impl Ledger {
-    /// Messages accepted and not wholly transmitted.
-    pub(crate) fn unsent(&self) -> u64 {
-        self.accepted - self.flushed
-    }
-
-    #[inline]
-    fn record(&mut self, len: usize, message: bool) {
-        // Limits keep the whole queue below 4 GiB.
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        if len == 0 {
-            self.flushed += u64::from(message);
-            return;
-        }
-        match self.runs.back_mut() {
-            Some(run) if run.len == len && run.message == message && run.count < u32::MAX => run.count += 1,
-            _ => self.runs.push_back(Run { len, count: 1, message }),
-        }
-    }
-
-    /// Takes `n` bytes off and tells how many of them belonged to answers.
-    fn transmitted(&mut self, mut n: usize) -> usize {
-        let mut control = 0;
-        while n > 0 {
-            let Some(run) = self.runs.front_mut() else { break };
-            let (len, count) = (run.len as usize, run.count as usize);
-            let left = len * count - self.front_sent;
-            let step = n.min(left);
-            let done = (self.front_sent + step) / len;
-            self.front_sent = (self.front_sent + step) % len;
-            if run.message {
-                self.flushed += done as u64;
-            } else {
-                control += step;
-            }
-            if done == count {
-                self.runs.pop_front();
-            } else {
-                run.count -= done as u32;
-            }
-            n -= step;
-        }
-        control
-    }
-
-    fn forget(&mut self) {
-        self.runs = VecDeque::new();
-        self.front_sent = 0;
-        self.held = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -64,7 +64,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     where
         K: Clone,
     {
-        self.feed(command).await?;
+        if let Err(refused) = self.open.send(command) {
+            self.feed_refused(refused).await?;
+        }
         if !self.driver().session().has_message() {
             poll_fn(|cx| {
                 self.open.poll_write_once(cx);
@@ -85,9 +87,15 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     {
         match self.open.send(command) {
             Ok(()) => Ok(()),
-            Err(refused) if refused.is_temporary() => self.wait_for_room(refused.into_command()).await,
-            Err(refused) => Err(refused.into()),
+            Err(refused) => self.feed_refused(refused).await,
         }
+    }
+
+    async fn feed_refused(&mut self, refused: duologue_core::SendError<P::Command>) -> Result<(), SendError<P::Command>>
+    where
+        K: Clone,
+    {
+        if refused.is_temporary() { self.wait_for_room(refused.into_command()).await } else { Err(refused.into()) }
     }
 
     async fn wait_for_room(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>

@@ -37,8 +37,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
             if let Some(event) = self.early.pop_front() {
                 return Poll::Ready(Some(event));
             }
-            if let Poll::Ready(event) = self.driver.poll_event(cx) {
-                return Poll::Ready(event.map(|event| self.note(event)));
+            if let Poll::Ready(mut event) = self.driver.poll_event(cx) {
+                self.note(&mut event);
+                return Poll::Ready(event);
             }
             if !self.unpark() {
                 return Poll::Pending;
@@ -49,17 +50,21 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// An event that is there without any input or output.
     #[inline]
     pub(crate) fn next_ready(&mut self) -> Option<EventOf<P>> {
-        let event = self.early.pop_front();
-        event.or_else(|| self.driver.next_ready().map(|event| self.note(event)))
+        if !self.early.is_empty() {
+            return self.early.pop_front();
+        }
+        // Moved as little as possible: an event is larger than what is done with it.
+        let mut event = self.driver.next_ready();
+        self.note(&mut event);
+        event
     }
 
     /// Keeps the end, and counts what the sink accepted in vain.
     #[inline]
-    fn note(&mut self, mut event: EventOf<P>) -> EventOf<P> {
-        if let Event::Closed(closed) = &mut event {
+    fn note(&mut self, event: &mut Option<EventOf<P>>) {
+        if let Some(Event::Closed(closed)) = event {
             self.note_end(closed);
         }
-        event
     }
 
     #[cold]
@@ -129,8 +134,9 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Open<P, T, K> {
             if let Some(event) = self.early.pop_front() {
                 return Poll::Ready(Some(event));
             }
-            if let Poll::Ready(event) = self.driver.poll_handle(cx, reply_room, handler) {
-                return Poll::Ready(event.map(|event| self.note(event)));
+            if let Poll::Ready(mut event) = self.driver.poll_handle(cx, reply_room, handler) {
+                self.note(&mut event);
+                return Poll::Ready(event);
             }
             if !self.unpark() {
                 return Poll::Pending;

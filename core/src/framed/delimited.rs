@@ -30,6 +30,8 @@ pub struct Delimited {
     /// Which of them ends frames to send.
     written: usize,
     search: Search,
+    /// The only delimiter, if it has one byte or two: the common case has a short way.
+    plain: Option<(u8, Option<u8>)>,
     max_frame: usize,
     keep_delimiter: bool,
     last_frame_needs_delimiter: bool,
@@ -148,6 +150,14 @@ impl Delimited {
         let written = delimiters.iter().position(|d| !continued(d)).unwrap_or_default();
         Self {
             search: Search::over(&delimiters),
+            plain: match delimiters.as_slice() {
+                [delimiter] => match **delimiter {
+                    [only] => Some((only, None)),
+                    [first, second] => Some((first, Some(second))),
+                    _ => None,
+                },
+                _ => None,
+            },
             delimiters: delimiters.into(),
             written,
             max_frame,
@@ -165,14 +175,19 @@ impl Delimited {
         self.delimiters.get(self.written).map(|d| &**d).unwrap_or_default()
     }
 
-    /// The common case: there is one delimiter, of one or two bytes, and the first byte that is like its first begins
-    /// it. Where it is and how long; `None` if it takes a closer look.
-    #[inline]
+    /// The first byte that is like a plain delimiter's first begins it in most cases. Where it is and how long;
+    /// `None` if it takes a closer look.
+    #[inline(always)]
     fn plain_end(&self, bytes: &[u8]) -> Option<(usize, usize)> {
-        let (Search::One(first), [delimiter]) = (&self.search, &*self.delimiters) else { return None };
-        let at = memchr::memchr(*first, bytes.get(..bytes.len().min(self.max_frame.saturating_add(1)))?)?;
-        let len = delimiter.len();
-        (len == 1 || bytes.get(at + 1) == delimiter.get(1)).then_some((at, len))
+        let (first, second) = self.plain?;
+        let at = memchr::memchr(first, bytes)?;
+        if at > self.max_frame {
+            return None;
+        }
+        match second {
+            None => Some((at, 1)),
+            Some(second) => (bytes.get(at + 1) == Some(&second)).then_some((at, 2)),
+        }
     }
 
     /// Looks for the first delimiter that starts at `from` or later, up to `last`.
@@ -229,6 +244,25 @@ impl Delimited {
             }
         }
         test
+    }
+
+    /// As `find`, for every case.
+    fn find_any(&mut self, bytes: &[u8]) -> Result<Found, FrameError> {
+        match self.scan(bytes, self.scanned, self.max_frame, false) {
+            Scan::Match { at, len } => {
+                self.scanned = 0;
+                let end = if self.keep_delimiter { at + len } else { at };
+                Ok(Found::Frame(Span { start: 0, end, consumed: at + len }))
+            }
+            Scan::Open(at) if at > self.max_frame => {
+                self.scanned = 0;
+                Ok(Found::TooLong(self.too_long(bytes)))
+            }
+            Scan::Open(at) => {
+                self.scanned = at;
+                Ok(Found::NeedMore { hint: 0 })
+            }
+        }
     }
 
     /// How many bytes made it certain that no delimiter starts within the limit: the last of the bytes that differ.
@@ -299,27 +333,15 @@ impl Search {
 impl Framing for Delimited {
     type Error = FrameError;
 
-    #[inline]
+    #[inline(always)]
     fn find(&mut self, bytes: &mut [u8]) -> Result<Found, FrameError> {
-        if let (0, Some((at, len))) = (self.scanned, self.plain_end(bytes)) {
-            let end = if self.keep_delimiter { at + len } else { at };
-            return Ok(Found::Frame(Span { start: 0, end, consumed: at + len }));
-        }
-        match self.scan(bytes, self.scanned, self.max_frame, false) {
-            Scan::Match { at, len } => {
-                self.scanned = 0;
+        if self.scanned == 0 {
+            if let Some((at, len)) = self.plain_end(bytes) {
                 let end = if self.keep_delimiter { at + len } else { at };
-                Ok(Found::Frame(Span { start: 0, end, consumed: at + len }))
-            }
-            Scan::Open(at) if at > self.max_frame => {
-                self.scanned = 0;
-                Ok(Found::TooLong(self.too_long(bytes)))
-            }
-            Scan::Open(at) => {
-                self.scanned = at;
-                Ok(Found::NeedMore { hint: 0 })
+                return Ok(Found::Frame(Span { start: 0, end, consumed: at + len }));
             }
         }
+        self.find_any(bytes)
     }
 
     fn eof(&mut self, rest: &mut [u8]) -> Result<Rest, FrameError> {

@@ -230,8 +230,8 @@ impl Framing for LengthPrefixed {
     fn encode(&mut self, payload: Payload<'_>, out: &mut Writer<'_>) {
         if self.plain {
             // `encoded_len` accepted the payload, so its length fits.
-            out.put_slice(&(payload.len() as u32).to_be_bytes());
-            payload.put(out);
+            let length = payload.len() as u32;
+            payload.put_behind(&length.to_be_bytes(), out);
         } else {
             self.encode_any(payload, out);
         }

@@ -222,7 +222,7 @@ impl<F: Framing> Framed<F> {
         }
         match self.framing.find(rx.as_mut_slice())? {
             Found::NeedMore { hint } => Ok(Step::NeedMore { hint }),
-            Found::Frame(span) if self.is_heartbeat(span.of(rx)) => {
+            Found::Frame(span) if self.heartbeat.is_some() && self.is_heartbeat(span.of(rx)) => {
                 rx.advance(span.consumed);
                 Ok(Step::Progress)
             }
@@ -364,7 +364,7 @@ impl<F: Framing> InPlace for Framed<F> {
     #[inline(always)]
     fn decode_in_place<'a>(&mut self, cx: &mut Cx<'_, Self>, rx: &'a mut RecvBuf) -> Result<Step<&'a [u8]>, F::Error> {
         Ok(match self.step(cx, rx)? {
-            Step::Event(span) => Step::Event(span.of(rx.view(span.consumed))),
+            Step::Event(Span { start, end, consumed }) => Step::Event(rx.view_part(consumed, start, end)),
             Step::NeedMore { hint } => Step::NeedMore { hint },
             Step::Progress => Step::Progress,
             Step::Close(code) => Step::Close(code),

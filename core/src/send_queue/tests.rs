@@ -91,7 +91,7 @@ fn answers_have_a_reserve_when_messages_fill_the_queue() {
     assert_eq!(q.take_fault(), Some(QueueFault::Overflow(overflow)));
     assert_eq!(all(&q), b"abc12345678");
     q.advance(5).unwrap();
-    assert_eq!((q.data, q.control, q.ledger().flushed), (0, 6, 1));
+    assert_eq!((q.len(), q.control, q.ledger().flushed), (6, 6, 1));
 }
 
 #[test]

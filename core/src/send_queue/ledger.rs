@@ -1,0 +1,89 @@
+//! Which message the queued bytes belong to.
+
+use alloc::collections::VecDeque;
+
+/// Counts messages against the bytes that carry them (law L14). Equal neighbours share one entry.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// All runs but the last.
+    runs: VecDeque<Run>,
+    /// The last run, which the next entry probably continues; empty if its count is 0.
+    last: Run,
+    /// Bytes of the front run's first message that are already transmitted.
+    front_sent: usize,
+    pub(crate) accepted: u64,
+    pub(crate) flushed: u64,
+    /// Accepted messages that the protocol has not written yet.
+    pub(crate) held: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    len: u32,
+    count: u32,
+    message: bool,
+}
+
+impl Ledger {
+    /// Messages accepted and not wholly transmitted.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.accepted - self.flushed
+    }
+
+    #[inline]
+    pub(super) fn record(&mut self, len: usize, message: bool) {
+        // Limits keep the whole queue below 4 GiB.
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        if self.last.len == len && self.last.message == message && self.last.count.wrapping_sub(1) < u32::MAX - 1 {
+            self.last.count += 1;
+        } else {
+            self.start_run(len, message);
+        }
+    }
+
+    fn start_run(&mut self, len: u32, message: bool) {
+        if len == 0 {
+            self.flushed += u64::from(message);
+            return;
+        }
+        if self.last.count > 0 {
+            self.runs.push_back(self.last);
+        }
+        self.last = Run { len, count: 1, message };
+    }
+
+    /// Takes `n` bytes off and tells how many of them belonged to answers.
+    pub(super) fn transmitted(&mut self, mut n: usize) -> usize {
+        let mut control = 0;
+        while n > 0 {
+            let is_last = self.runs.is_empty();
+            let run = self.runs.front_mut().unwrap_or(&mut self.last);
+            let (len, count) = (run.len as usize, run.count as usize);
+            if count == 0 {
+                break;
+            }
+            let left = len * count - self.front_sent;
+            let step = n.min(left);
+            let done = (self.front_sent + step) / len;
+            self.front_sent = (self.front_sent + step) % len;
+            if run.message {
+                self.flushed += done as u64;
+            } else {
+                control += step;
+            }
+            run.count -= done as u32;
+            if done == count && !is_last {
+                self.runs.pop_front();
+            }
+            n -= step;
+        }
+        control
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.runs = VecDeque::new();
+        self.last = Run::default();
+        self.front_sent = 0;
+        self.held = 0;
+    }
+}

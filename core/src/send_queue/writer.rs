@@ -1,0 +1,89 @@
+//! The way into the send queue: one message or answer at a time.
+
+use bytes::Bytes;
+
+use super::{Kind, SendQueue};
+
+/// Writes one message or answer into the reserved room. What goes beyond the reservation is not written, and ends
+/// the session with [`Misuse::ReservationBroken`]: it is a bug of the protocol's implementation.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    pub(super) queue: &'a mut SendQueue,
+    pub(super) kind: Kind,
+    pub(super) reserved: usize,
+    pub(super) written: usize,
+}
+
+impl Writer<'_> {
+    /// Appends a copy of `bytes`.
+    #[inline(always)]
+    pub fn put_slice(&mut self, bytes: &[u8]) {
+        if self.fits(bytes.len()) {
+            self.queue.put_copied(bytes);
+        }
+    }
+
+    /// Appends copies of all `parts`, one behind the other: cheaper than one by one.
+    #[inline(always)]
+    pub fn put_slices<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        let total = parts.iter().map(|part| part.len()).sum();
+        if self.fits(total) {
+            self.queue.make_room(total);
+            for part in parts {
+                self.queue.copied.extend_from_slice(part);
+            }
+            self.queue.note_copied(total);
+        }
+    }
+
+    /// Appends one byte.
+    #[inline]
+    pub fn put_u8(&mut self, byte: u8) {
+        self.put_slice(&[byte]);
+    }
+
+    /// Appends `bytes`: shared without a copy from the share threshold on, copied below it.
+    #[inline]
+    pub fn put_bytes(&mut self, bytes: Bytes) {
+        if bytes.len() < self.queue.threshold {
+            self.put_slice(&bytes);
+        } else if self.fits(bytes.len()) && !bytes.is_empty() {
+            self.queue.put_shared(bytes);
+        }
+    }
+
+    /// Whether [`put_bytes`](Self::put_bytes) would copy a payload of `len` bytes.
+    #[must_use]
+    #[inline]
+    pub fn copies(&self, len: usize) -> bool {
+        len < self.queue.threshold
+    }
+
+    /// Bytes of the reservation that are left.
+    #[must_use]
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.reserved.saturating_sub(self.written)
+    }
+
+    #[inline]
+    fn fits(&mut self, n: usize) -> bool {
+        self.written += n;
+        self.written <= self.reserved && self.kind != Kind::Sink
+    }
+}
+
+impl Drop for Writer<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let (queue, written) = (&mut *self.queue, self.written);
+        if queue.command.open && self.kind == Kind::Data && written <= self.reserved {
+            // Inside a command everything belongs to its one message, so that it is undone as a whole.
+            queue.command.written += written;
+            queue.queued += written;
+            queue.free -= written;
+        } else {
+            queue.wrote(self.kind, self.reserved, written);
+        }
+    }
+}
