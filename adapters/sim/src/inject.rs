@@ -114,5 +114,9 @@ impl Kernel {
         let now = self.agenda.now();
         self.lane(socket).hole_over(now);
         self.arm(socket);
+        // What had arrived the other way is acknowledged now.
+        if self.socket(socket ^ 1).timers.waits() && !self.lane(socket ^ 1).is_flying() {
+            self.acknowledge(socket ^ 1);
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::host::{Host, Listener};
 use crate::lane::{Cut, Lane, Link, Packet};
 use crate::schedule::FaultSchedule;
+use crate::timers::Timers;
 use crate::trace::{End, Happening, Trace};
 
 /// A connection that could not even be dialled.
@@ -61,6 +62,7 @@ pub(crate) struct Socket {
     pub(crate) over_at: u64,
     /// What the owner is told instead of bytes.
     pub(crate) failed: Option<TransportFault>,
+    pub(crate) timers: Timers,
     told: bool,
 }
 
@@ -75,6 +77,7 @@ impl Socket {
             time_wait: false,
             over_at: 0,
             failed: None,
+            timers: Timers::default(),
             told: false,
         }
     }
@@ -210,6 +213,10 @@ impl Kernel {
             port,
             requests: 0,
         });
+        for (side, host) in [from, to].into_iter().enumerate() {
+            let options = self.hosts[host as usize].options;
+            self.set_options(2 * number + side as u32, options);
+        }
         let waiting = std::mem::take(&mut self.waiting);
         for fault in waiting {
             self.inject(fault);
@@ -245,6 +252,9 @@ impl Kernel {
         }
         self.trace.content(lane.tail(written.taken));
         self.trace.note(now, end(socket), Happening::Wrote(written.taken as u32));
+        if connection.sockets[side].timers.on {
+            self.sent_unacknowledged(socket);
+        }
         if written.cut.is_some() || was_dead {
             self.cut(socket, written.cut);
         }
@@ -322,6 +332,9 @@ impl Kernel {
             // After a cut the real end goes nowhere, as the bytes did.
             if !self.lane(socket).dead {
                 self.send(socket, Packet::Fin);
+                if self.socket(socket).timers.on {
+                    self.sent_unacknowledged(socket);
+                }
             }
         }
     }

@@ -191,6 +191,10 @@ impl Lane {
         self.flying.front().map(|(at, _)| *at)
     }
 
+    pub(crate) fn is_flying(&self) -> bool {
+        !self.flying.is_empty()
+    }
+
     #[inline]
     pub(crate) fn land(&mut self) -> Option<Packet> {
         self.flying.pop_front().map(|(_, packet)| packet)

@@ -35,6 +35,10 @@ impl Kernel {
         if !self.hosts[host as usize].alive {
             return None;
         }
+        self.heard(receiver);
+        if self.socket(sender).timers.on {
+            self.acknowledge(sender);
+        }
         match packet {
             Packet::Bytes(n) => self.bytes_arrived(receiver, n),
             Packet::Fin => self.fin_arrived(receiver),
@@ -155,6 +159,7 @@ impl Kernel {
         listener.queue.push_back(number);
         let accept = listener.stalled_until.max(now);
         self.socket(2 * number + 1).phase = SocketPhase::Open;
+        self.start_timers(2 * number + 1);
         self.agenda.plan(accept, What::Accept(index));
         self.agenda.plan(now.saturating_add(back), What::SynAck(number));
         None
@@ -184,6 +189,7 @@ impl Kernel {
             return None;
         }
         self.socket(dialler).phase = SocketPhase::Open;
+        self.start_timers(dialler);
         self.note(dialler, Happening::Connected);
         self.socket(dialler).machine
     }
