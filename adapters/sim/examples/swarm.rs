@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use duologue_sim::swarm::{CASES, CAUSES, Options, Planted, Run, run, shrink};
-use duologue_sim::{Fault, FaultSchedule, Scenario, svg};
+use duologue_sim::{Fault, FaultSchedule, SEEN, Scenario, svg};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Simulated worlds under faults: F1 to F5 and random traffic.
@@ -53,6 +53,7 @@ impl Table {
         count(format!("case {}", CASES[(run.seed % CASES.len() as u64) as usize]), true);
         run.coverage.rows().into_iter().for_each(|(row, reached)| count(row, reached));
         CAUSES.iter().for_each(|cause| count(format!("cause {cause}"), run.causes.contains(*cause)));
+        SEEN.iter().enumerate().for_each(|(i, seen)| count(format!("network {seen}"), run.seen >> i & 1 == 1));
         Fault::KINDS.iter().zip(run.fired).for_each(|(kind, fired)| count(format!("fault {kind}"), fired > 0));
     }
 }

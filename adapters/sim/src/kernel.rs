@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::host::{Host, Listener};
 use crate::lane::{Cut, Lane, Link, Packet};
 use crate::schedule::FaultSchedule;
+use crate::seen::{Sight, Sights};
 use crate::timers::Timers;
 use crate::trace::{End, Happening, Trace};
 
@@ -124,6 +125,10 @@ pub(crate) struct Kernel {
     /// Faults for connections that are not dialled yet.
     pub(crate) waiting: Vec<Fault>,
     pub(crate) fired: [u32; Fault::KINDS.len()],
+    pub(crate) sights: Sights,
+    /// The packet that left last of those that arrived, by its number, and its connection.
+    pub(crate) newest: (u64, u32),
+    pub(crate) packets: u64,
     /// Whether bytes that arrived before a reset can still be read, as on Linux.
     pub(crate) reset_keeps_unread: bool,
 }
@@ -146,6 +151,9 @@ impl Kernel {
             schedule: FaultSchedule::none(),
             waiting: Vec::new(),
             fired: [0; Fault::KINDS.len()],
+            sights: Sights::default(),
+            newest: (0, 0),
+            packets: 0,
             reset_keeps_unread: false,
         }
     }
@@ -245,9 +253,11 @@ impl Kernel {
         }
         let lane = &mut connection.lanes[side];
         let was_dead = lane.dead;
-        let written = lane.write(now, slices, &mut self.rng);
+        self.packets += 1;
+        let written = lane.write(now, slices, self.packets, &mut self.rng);
         if written.taken == 0 {
             lane.writer_waits = true;
+            self.sights.saw(Sight::WriterWaits);
             return Ok(0);
         }
         self.trace.content(lane.tail(written.taken));
@@ -267,10 +277,12 @@ impl Kernel {
     fn cut(&mut self, socket: u32, cut: Option<Cut>) {
         match cut {
             Some(Cut::Fin) => {
+                self.sights.saw(Sight::FinCut);
                 self.lane(socket).forged_fin = true;
                 self.send(socket, Packet::Fin);
             }
             Some(Cut::Reset) => {
+                self.sights.saw(Sight::ResetCut);
                 self.send(socket, Packet::Reset);
                 self.send(socket ^ 1, Packet::Reset);
             }
@@ -348,6 +360,9 @@ impl Kernel {
             SocketPhase::Open => self.note(socket, Happening::Released),
         }
         let unread = self.lane(socket ^ 1).discard_readable();
+        if unread > 0 {
+            self.sights.saw(Sight::Unread);
+        }
         if how == Release::Abort || unread > 0 {
             return self.reset(socket);
         }
@@ -397,7 +412,8 @@ impl Kernel {
         if packet == Packet::Reset && lane.hole {
             return;
         }
-        lane.fly(now, packet, &mut self.rng);
+        self.packets += 1;
+        lane.fly(now, packet, self.packets, &mut self.rng);
         self.arm(socket);
     }
 

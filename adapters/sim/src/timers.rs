@@ -9,6 +9,7 @@ use duologue_core::{FaultKind, Operation, TransportFault};
 use crate::agenda::What;
 use crate::kernel::{Kernel, SocketPhase};
 use crate::lane::{Packet, nanos};
+use crate::seen::Sight;
 use crate::trace::Happening;
 
 /// What a socket asks of its kernel. The default asks for nothing: then a black hole is for ever.
@@ -161,6 +162,7 @@ impl Kernel {
     /// Asks the peer's kernel whether it still has the connection.
     fn probe(&mut self, socket: u32) {
         self.note(socket, Happening::Probed);
+        self.sights.saw(Sight::Probed);
         self.socket(socket).timers.unanswered += 1;
         let (there, back) = (self.lane(socket).hole, self.lane(socket ^ 1).hole);
         let peer = self.socket(socket ^ 1).host as usize;
@@ -181,6 +183,7 @@ impl Kernel {
     /// The kernel gives up: the owner gets ETIMEDOUT.
     fn give_up(&mut self, socket: u32) -> Option<u32> {
         self.note(socket, Happening::GaveUp);
+        self.sights.saw(Sight::GaveUp);
         let owned = self.socket(socket);
         owned.failed.get_or_insert(TransportFault::new(FaultKind::TimedOut, Operation::Read));
         let machine = owned.machine;

@@ -1,7 +1,7 @@
 //! The swarm itself: it passes, it repeats itself, and it finds what is planted.
 
 use duologue_sim::swarm::{CASES, CAUSES, Options, Planted, Run, run, shrink};
-use duologue_sim::{Coverage, Fault, FaultSchedule, Scenario, svg};
+use duologue_sim::{Coverage, Fault, FaultSchedule, SEEN, Scenario, svg};
 
 fn ran(seed: u64) -> Run {
     let run = run(seed, &Options::default());
@@ -12,17 +12,20 @@ fn ran(seed: u64) -> Run {
 #[test]
 fn some_hundred_seeds_hold_and_reach_most_of_what_there_is() {
     let (mut coverage, mut causes) = (Coverage::default(), std::collections::BTreeSet::new());
-    let mut fired = [0; Fault::KINDS.len()];
+    let (mut fired, mut seen) = ([0; Fault::KINDS.len()], 0);
     for seed in 0..900 {
         let run = ran(seed);
         coverage.merge(&run.coverage);
         causes.extend(run.causes);
+        seen |= run.seen;
         fired.iter_mut().zip(run.fired).for_each(|(all, fired)| *all += fired);
     }
     let missing: Vec<_> = coverage.rows().into_iter().filter(|(_, reached)| !reached).collect();
     assert!(missing.len() <= 2, "{missing:?}");
     let missing: Vec<_> = CAUSES.iter().filter(|cause| !causes.contains(**cause)).collect();
     assert!(missing.len() <= 2, "{missing:?}");
+    let missing: Vec<_> = SEEN.iter().enumerate().filter(|(i, _)| seen >> i & 1 == 0).collect();
+    assert!(missing.is_empty(), "{missing:?}");
     let missing: Vec<_> = Fault::KINDS.iter().zip(fired).filter(|(_, fired)| *fired == 0).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -89,6 +89,8 @@ pub struct Run {
     pub causes: BTreeSet<String>,
     /// How often each kind of fault happened.
     pub fired: [u32; Fault::KINDS.len()],
+    /// What the network did: one bit for each of [`SEEN`](crate::SEEN).
+    pub seen: u32,
     /// What broke.
     pub failure: Option<String>,
     /// The trace, if it was recorded.
@@ -153,6 +155,7 @@ pub(crate) fn gather(world: &World, outcome: Outcome, schedule: FaultSchedule) -
         time: world.now(),
         schedule,
         trace: world.trace().to_vec(),
+        seen: world.seen(),
         ..Run::default()
     };
     run.fired.copy_from_slice(world.faults_fired());

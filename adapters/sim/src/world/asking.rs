@@ -133,6 +133,12 @@ impl World {
         self.kernel.connections[connection as usize].lanes[side & 1].forged_fin
     }
 
+    /// What the network did at least once: one bit for each of [`SEEN`](crate::SEEN).
+    #[must_use]
+    pub fn seen(&self) -> u32 {
+        self.kernel.sights.0
+    }
+
     /// How often each kind of fault happened, in the order of [`Fault::KINDS`].
     #[must_use]
     pub fn faults_fired(&self) -> &[u32] {
