@@ -135,8 +135,10 @@ fn main() -> std::io::Result<ExitCode> {
     for seed in 0..arguments.seeds {
         let run = run(seed, &options);
         table.add(&run);
-        if run.failure.is_some() {
+        if let Some(failure) = &run.failure {
             bar.abandon();
+            // Shrinking may take long where a failure is a run that does not end.
+            writeln!(std::io::stderr(), "seed {seed} failed: {failure}\nshrinking...")?;
             trace(&shrink(&run, &options), &arguments.folder)?;
             return Ok(ExitCode::FAILURE);
         }
