@@ -118,7 +118,8 @@ pub(super) fn dead_peer(world: &mut World) -> Run {
     let quick = |plan: Plan| Plan { gap: streams.then(|| Duration::from_millis(100)), ..plan };
     let client = quick(plan(seeds, messages, Ending::Nothing));
     let server = quick(plan([seeds[1], seeds[0]], messages, Ending::Nothing));
-    world.set_link(Link { capacity: pick(&mut rng, &[50, 1_000, 65_536]), ..Link::default() });
+    let capacity = pick(&mut rng, &[50, 1_000, 65_536]);
+    world.set_link(Link { capacity, ..Link::default() });
     let probing = TcpKeepalive { idle: beat, interval: Duration::from_secs(1), probes: 3 };
     let asked = SocketOptions { user_timeout: Some(stall), keepalive: Some(probing) };
     if kernel {
@@ -131,7 +132,7 @@ pub(super) fn dead_peer(world: &mut World) -> Run {
     let mut run = gather(world, outcome, schedule);
     compare::<Frames, Talker>(world, &mut run);
     // The stream fills what the kernel holds first; then the stall is measured. Flush and linger come after idle.
-    let filling = Duration::from_secs(2 * 65_536 / 500);
+    let filling = Duration::from_secs(2 * capacity as u64 / 500);
     let bound = match (kernel, beats) {
         // A user time-out overrules the number of probes, at the next of them.
         (true, _) => {
@@ -142,6 +143,8 @@ pub(super) fn dead_peer(world: &mut World) -> Run {
             }
         }
         (_, true) => beat + beat / 2,
+        // Nothing but the stall may find it, unless that takes longer than idle does.
+        _ if streams && filling.is_zero() => stall + Duration::from_secs(1),
         _ => (filling + stall).max(idle + Duration::from_secs(35)),
     };
     for id in world.machines().filter(|_| planned) {

@@ -300,6 +300,11 @@ fn judge(world: &mut World, id: MachineId, run: &mut Run) {
     known.extend(client.writers.iter().filter_map(|writer| writer.held.as_ref()));
     let mut delivered = BTreeSet::new();
     for generation in &client.generations {
+        // Without a fault nobody but the two sides ends a connection: least of all another connection's end.
+        let cause = generation.endpoint.closed().map(|closed| closed.cause.kind());
+        if run.schedule.faults.is_empty() && cause == Some("transport") {
+            run.fail(format!("generation {}: undisturbed, and yet its transport failed", generation.number));
+        }
         let connection = generation.endpoint.socket().connection;
         let Some((lines, peer_finished)) = servers.get(&connection) else { continue };
         let own = format!("{}:", generation.number);
