@@ -285,9 +285,13 @@ pub(super) fn writers(world: &mut World, options: &Options) -> Run {
 fn judge(world: &mut World, id: MachineId, run: &mut Run) {
     // What each connection's server got, and whether it saw the client's own end.
     let mut servers = BTreeMap::new();
+    let calm = run.schedule.faults.is_empty();
     for machine in world.machines().collect::<Vec<_>>() {
         let Some(server) = world.endpoint::<Lines, Collector>(machine) else { continue };
         let (connection, app) = (server.socket().connection, server.app());
+        if calm && server.closed().is_some_and(|closed| closed.cause.kind() == "transport") {
+            run.fail(format!("server of connection {connection}: undisturbed, and yet its transport failed"));
+        }
         servers.insert(connection, (app.lines.clone(), app.peer_finished));
     }
     let forged: Vec<bool> = (0..world.connections()).map(|connection| world.is_forged(connection, 0)).collect();
@@ -302,7 +306,7 @@ fn judge(world: &mut World, id: MachineId, run: &mut Run) {
     for generation in &client.generations {
         // Without a fault nobody but the two sides ends a connection: least of all another connection's end.
         let cause = generation.endpoint.closed().map(|closed| closed.cause.kind());
-        if run.schedule.faults.is_empty() && cause == Some("transport") {
+        if calm && cause == Some("transport") {
             run.fail(format!("generation {}: undisturbed, and yet its transport failed", generation.number));
         }
         let connection = generation.endpoint.socket().connection;
