@@ -126,7 +126,7 @@ impl World {
         self.kernel.connections.len() as u32
     }
 
-    /// Whether a direction of a connection ended with a FIN that its writer did not send (see [`Fault::FinAt`]).
+    /// Whether a direction of a connection ended with a FIN that its writer did not send (see [`Fault::FinAt`](crate::Fault::FinAt)).
     /// `side` is the writer's: 0 dialled.
     #[must_use]
     pub fn is_forged(&self, connection: u32, side: usize) -> bool {
@@ -139,7 +139,7 @@ impl World {
         self.kernel.sights.0
     }
 
-    /// How often each kind of fault happened, in the order of [`Fault::KINDS`].
+    /// How often each kind of fault happened, in the order of [`Fault::KINDS`](crate::Fault::KINDS).
     #[must_use]
     pub fn faults_fired(&self) -> &[u32] {
         &self.kernel.fired
