@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use duologue_sim::swarm::{CASES, CAUSES, Options, Planted, Run, run, shrink};
-use duologue_sim::{Fault, FaultSchedule, svg};
+use duologue_sim::{Fault, FaultSchedule, SEEN, Scenario, svg};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Simulated worlds under faults: F1 to F5 and random traffic.
@@ -23,12 +23,16 @@ struct Arguments {
     /// Plants a bug, and fails unless it is found within 1000 seeds.
     #[arg(long)]
     canary: bool,
-    /// A schedule of faults to use instead of the seed's, as JSON.
+    /// Runs what this file holds: a scenario (seed, numbers, faults) as a failure printed and wrote it, or faults
+    /// alone, for `--seed`.
     #[arg(long)]
-    schedule: Option<String>,
-    /// Where to write the picture of a run that is traced.
-    #[arg(long, default_value = "swarm.svg")]
-    svg: PathBuf,
+    schedule: Option<PathBuf>,
+    /// Shrinks the run of `--seed` if it fails.
+    #[arg(long)]
+    shrink: bool,
+    /// The folder for the files of a run that is traced: scenario, trace, picture.
+    #[arg(long, default_value = "target/swarm")]
+    folder: PathBuf,
 }
 
 /// What all runs reached together, in runs.
@@ -49,51 +53,79 @@ impl Table {
         count(format!("case {}", CASES[(run.seed % CASES.len() as u64) as usize]), true);
         run.coverage.rows().into_iter().for_each(|(row, reached)| count(row, reached));
         CAUSES.iter().for_each(|cause| count(format!("cause {cause}"), run.causes.contains(*cause)));
+        SEEN.iter().enumerate().for_each(|(i, seen)| count(format!("network {seen}"), run.seen >> i & 1 == 1));
         Fault::KINDS.iter().zip(run.fired).for_each(|(kind, fired)| count(format!("fault {kind}"), fired > 0));
     }
 }
 
-fn trace(run: &Run, picture: &PathBuf) -> std::io::Result<()> {
+fn trace(run: &Run, folder: &Path) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for entry in &run.trace {
         writeln!(out, "{entry}")?;
     }
     writeln!(out, "\nseed {} ({})", run.seed, CASES[(run.seed % CASES.len() as u64) as usize])?;
-    writeln!(out, "schedule {}", run.schedule.to_json())?;
+    writeln!(out, "{}", run.scenario.to_json())?;
     writeln!(out, "trace hash {:016x}, {} steps, {:?} of virtual time", run.hash, run.steps, run.time)?;
-    writeln!(out, "causes {:?}", run.causes)?;
-    std::fs::write(picture, svg(&run.trace, 400))?;
-    writeln!(out, "timeline: {}", picture.display())?;
+    writeln!(out, "reached {:?}", run.causes)?;
+    std::fs::create_dir_all(folder)?;
+    let lines: String = run.trace.iter().map(|entry| format!("{entry}\n")).collect();
+    for (kind, text) in [("json", run.scenario.to_json()), ("trace", lines), ("svg", svg(&run.trace, 400))] {
+        let path = folder.join(format!("seed-{}.{kind}", run.seed));
+        std::fs::write(&path, text)?;
+        writeln!(out, "written: {}", path.display())?;
+    }
     if let Some(failure) = &run.failure {
         writeln!(out, "FAILED: {failure}")?;
+        writeln!(out, "to repeat it: --schedule {}", folder.join(format!("seed-{}.json", run.seed)).display())?;
     }
     Ok(())
 }
 
+/// A scenario, or the faults of the seed's.
+fn read(path: &Path, seed: Option<u64>) -> std::io::Result<Scenario> {
+    let json = std::fs::read_to_string(path)?;
+    let faults = FaultSchedule::from_json(&json)
+        .map(|schedule| Scenario { schedule: Some(schedule), ..Scenario::of(seed.unwrap_or_default()) });
+    Ok(Scenario::from_json(&json).or(faults)?)
+}
+
 /// The oracles must find a planted bug, or their silence means nothing.
-fn canary(picture: &PathBuf) -> std::io::Result<ExitCode> {
-    let options = Options { planted: Planted::WrongContent, ..Options::default() };
-    let Some(found) = (0..1000).map(|seed| run(seed, &options)).find(|run| run.failure.is_some()) else {
-        writeln!(std::io::stdout(), "the planted bug was not found: the oracles are broken")?;
-        return Ok(ExitCode::FAILURE);
-    };
-    trace(&shrink(&found, &options), picture)?;
-    writeln!(std::io::stdout(), "the planted bug was found")?;
+fn canary(folder: &Path) -> std::io::Result<ExitCode> {
+    for planted in [Planted::WrongContent, Planted::ForeignStream, Planted::NoTimeouts, Planted::NoFence] {
+        let options = Options { planted, ..Options::default() };
+        let Some(found) = (0..1000).map(|seed| run(seed, &options)).find(|run| run.failure.is_some()) else {
+            writeln!(std::io::stdout(), "{planted:?} was not found: the oracles are broken")?;
+            return Ok(ExitCode::FAILURE);
+        };
+        trace(&shrink(&found, &options), folder)?;
+        writeln!(std::io::stdout(), "planted and found: {planted:?}\n")?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn one(scenario: Scenario, arguments: &Arguments) -> std::io::Result<ExitCode> {
+    let (schedule, numbers) = (scenario.schedule, scenario.numbers);
+    let options = Options { schedule, numbers, record: 100_000, ..Options::default() };
+    let mut run = run(scenario.seed, &options);
+    if arguments.shrink && run.failure.is_some() {
+        run = shrink(&run, &options);
+    }
+    trace(&run, &arguments.folder)?;
+    Ok(if run.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn main() -> std::io::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let schedule = arguments.schedule.as_deref().map(FaultSchedule::from_json).transpose()?;
+    if let Some(path) = &arguments.schedule {
+        return one(read(path, arguments.seed)?, &arguments);
+    }
     if let Some(seed) = arguments.seed {
-        let run = run(seed, &Options { schedule, record: 100_000, ..Options::default() });
-        trace(&run, &arguments.svg)?;
-        return Ok(if run.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        return one(Scenario::of(seed), &arguments);
     }
     if arguments.canary {
-        return canary(&arguments.svg);
+        return canary(&arguments.folder);
     }
-    let options = Options { schedule, ..Options::default() };
+    let options = Options::default();
     let bar = ProgressBar::new(arguments.seeds);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left, {msg}") {
         bar.set_style(style);
@@ -103,9 +135,11 @@ fn main() -> std::io::Result<ExitCode> {
     for seed in 0..arguments.seeds {
         let run = run(seed, &options);
         table.add(&run);
-        if run.failure.is_some() {
+        if let Some(failure) = &run.failure {
             bar.abandon();
-            trace(&shrink(&run, &options), &arguments.svg)?;
+            // Shrinking may take long where a failure is a run that does not end.
+            writeln!(std::io::stderr(), "seed {seed} failed: {failure}\nshrinking...")?;
+            trace(&shrink(&run, &options), &arguments.folder)?;
             return Ok(ExitCode::FAILURE);
         }
         if seed % 256 == 0 {

@@ -24,6 +24,8 @@ pub(crate) enum What {
     HoleOver(u32),
     /// A socket leaves TIME_WAIT, or FIN_WAIT_2 without an owner.
     SocketOver(u32),
+    /// A kernel's timer of a socket: user time-out or keepalive. Stale if it was armed anew since.
+    KernelTimer(u32),
     /// A fault of the schedule.
     Fault(u32),
 }
@@ -31,7 +33,10 @@ pub(crate) enum What {
 impl What {
     /// Plans that keep a world from being quiet: something is on its way.
     fn is_traffic(self) -> bool {
-        !matches!(self, Self::Alarm(_) | Self::SocketOver(_) | Self::Fault(_) | Self::HoleOver(_))
+        !matches!(
+            self,
+            Self::Alarm(_) | Self::SocketOver(_) | Self::KernelTimer(_) | Self::Fault(_) | Self::HoleOver(_)
+        )
     }
 }
 

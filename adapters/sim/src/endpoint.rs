@@ -277,6 +277,7 @@ impl<P: Protocol + 'static, A: App<P> + 'static> Machine for Endpoint<P, A> {
             ended: self.closed.as_ref().map(|closed| Ended {
                 cause: closed.cause.kind(),
                 timeout: if let Cause::Timeout(reason) = &closed.cause { Some(*reason) } else { None },
+                fault: if let Cause::Transport(fault) = &closed.cause { Some(*fault) } else { None },
                 text: closed.to_string(),
                 phase: closed.phase,
                 unsent: closed.unsent,

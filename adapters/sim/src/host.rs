@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
 use crate::clock::Clock;
+use crate::timers::SocketOptions;
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -15,6 +16,8 @@ pub(crate) struct Host {
     pub(crate) time_wait: u32,
     pub(crate) refuses_until: u64,
     pub(crate) slow_by: u64,
+    /// Of every socket that is made from now on.
+    pub(crate) options: SocketOptions,
     /// Listeners by port.
     pub(crate) listeners: BTreeMap<u16, u32>,
     range: RangeInclusive<u16>,
@@ -35,6 +38,7 @@ impl Host {
             time_wait: 0,
             refuses_until: 0,
             slow_by: 0,
+            options: SocketOptions::default(),
             listeners: BTreeMap::new(),
             next: *range.start(),
             range,

@@ -4,6 +4,7 @@ use crate::agenda::What;
 use crate::fault::Fault;
 use crate::kernel::{Connection, Kernel};
 use crate::lane::{Cut, Packet};
+use crate::seen::Sight;
 use crate::trace::Happening;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ impl Kernel {
                 }
             }
             Fault::BlackHole { connection, way, nanos } => {
+                self.sights.saw(if way.lanes().len() > 1 { Sight::HoleBothWays } else { Sight::HoleOneWay });
                 for &side in way.lanes() {
                     self.at(connection).lanes[side].hole = true;
                     if let Some(nanos) = nanos {
@@ -61,10 +63,16 @@ impl Kernel {
             Fault::Capacity { connection, bytes } => self.set_capacity(connection, bytes.max(1)),
             Fault::HostDies { host } => self.with_host(host, |host| host.alive = false),
             Fault::ClockJump { host, nanos } => {
+                if nanos < 0 {
+                    self.sights.saw(Sight::ClockBack);
+                }
                 self.with_host(host, |host| host.clock.jump(now, nanos));
                 self.look_again(host);
             }
             Fault::ClockSkew { host, ppm } => {
+                if ppm < 0 {
+                    self.sights.saw(Sight::ClockSlow);
+                }
                 self.with_host(host, |host| host.clock.skew(now, ppm));
                 self.look_again(host);
             }
@@ -112,7 +120,12 @@ impl Kernel {
 
     pub(crate) fn hole_over(&mut self, socket: u32) {
         let now = self.agenda.now();
+        self.sights.saw(Sight::HoleOver);
         self.lane(socket).hole_over(now);
         self.arm(socket);
+        // What had arrived the other way is acknowledged now.
+        if self.socket(socket ^ 1).timers.waits() && !self.lane(socket ^ 1).is_flying() {
+            self.acknowledge(socket ^ 1);
+        }
     }
 }

@@ -13,6 +13,8 @@ use crate::fault::Fault;
 use crate::host::{Host, Listener};
 use crate::lane::{Cut, Lane, Link, Packet};
 use crate::schedule::FaultSchedule;
+use crate::seen::{Sight, Sights};
+use crate::timers::Timers;
 use crate::trace::{End, Happening, Trace};
 
 /// A connection that could not even be dialled.
@@ -61,6 +63,7 @@ pub(crate) struct Socket {
     pub(crate) over_at: u64,
     /// What the owner is told instead of bytes.
     pub(crate) failed: Option<TransportFault>,
+    pub(crate) timers: Timers,
     told: bool,
 }
 
@@ -75,6 +78,7 @@ impl Socket {
             time_wait: false,
             over_at: 0,
             failed: None,
+            timers: Timers::default(),
             told: false,
         }
     }
@@ -121,6 +125,10 @@ pub(crate) struct Kernel {
     /// Faults for connections that are not dialled yet.
     pub(crate) waiting: Vec<Fault>,
     pub(crate) fired: [u32; Fault::KINDS.len()],
+    pub(crate) sights: Sights,
+    /// The packet that left last of those that arrived, by its number, and its connection.
+    pub(crate) newest: (u64, u32),
+    pub(crate) packets: u64,
     /// Whether bytes that arrived before a reset can still be read, as on Linux.
     pub(crate) reset_keeps_unread: bool,
 }
@@ -143,6 +151,9 @@ impl Kernel {
             schedule: FaultSchedule::none(),
             waiting: Vec::new(),
             fired: [0; Fault::KINDS.len()],
+            sights: Sights::default(),
+            newest: (0, 0),
+            packets: 0,
             reset_keeps_unread: false,
         }
     }
@@ -210,6 +221,10 @@ impl Kernel {
             port,
             requests: 0,
         });
+        for (side, host) in [from, to].into_iter().enumerate() {
+            let options = self.hosts[host as usize].options;
+            self.set_options(2 * number + side as u32, options);
+        }
         let waiting = std::mem::take(&mut self.waiting);
         for fault in waiting {
             self.inject(fault);
@@ -238,13 +253,18 @@ impl Kernel {
         }
         let lane = &mut connection.lanes[side];
         let was_dead = lane.dead;
-        let written = lane.write(now, slices, &mut self.rng);
+        self.packets += 1;
+        let written = lane.write(now, slices, self.packets, &mut self.rng);
         if written.taken == 0 {
             lane.writer_waits = true;
+            self.sights.saw(Sight::WriterWaits);
             return Ok(0);
         }
         self.trace.content(lane.tail(written.taken));
         self.trace.note(now, end(socket), Happening::Wrote(written.taken as u32));
+        if connection.sockets[side].timers.on {
+            self.sent_unacknowledged(socket);
+        }
         if written.cut.is_some() || was_dead {
             self.cut(socket, written.cut);
         }
@@ -257,10 +277,12 @@ impl Kernel {
     fn cut(&mut self, socket: u32, cut: Option<Cut>) {
         match cut {
             Some(Cut::Fin) => {
+                self.sights.saw(Sight::FinCut);
                 self.lane(socket).forged_fin = true;
                 self.send(socket, Packet::Fin);
             }
             Some(Cut::Reset) => {
+                self.sights.saw(Sight::ResetCut);
                 self.send(socket, Packet::Reset);
                 self.send(socket ^ 1, Packet::Reset);
             }
@@ -322,6 +344,9 @@ impl Kernel {
             // After a cut the real end goes nowhere, as the bytes did.
             if !self.lane(socket).dead {
                 self.send(socket, Packet::Fin);
+                if self.socket(socket).timers.on {
+                    self.sent_unacknowledged(socket);
+                }
             }
         }
     }
@@ -335,6 +360,9 @@ impl Kernel {
             SocketPhase::Open => self.note(socket, Happening::Released),
         }
         let unread = self.lane(socket ^ 1).discard_readable();
+        if unread > 0 {
+            self.sights.saw(Sight::Unread);
+        }
         if how == Release::Abort || unread > 0 {
             return self.reset(socket);
         }
@@ -384,7 +412,8 @@ impl Kernel {
         if packet == Packet::Reset && lane.hole {
             return;
         }
-        lane.fly(now, packet, &mut self.rng);
+        self.packets += 1;
+        lane.fly(now, packet, self.packets, &mut self.rng);
         self.arm(socket);
     }
 

@@ -63,6 +63,14 @@ pub(crate) struct Written {
     pub(crate) cut: Option<Cut>,
 }
 
+/// A packet on its way: when it arrives, and its number among all that left.
+#[derive(Clone, Copy, Debug)]
+struct Flying {
+    at: u64,
+    number: u64,
+    packet: Packet,
+}
+
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) link: Link,
@@ -70,7 +78,7 @@ pub(crate) struct Lane {
     bytes: Vec<u8>,
     head: usize,
     pub(crate) readable: usize,
-    flying: VecDeque<(u64, Packet)>,
+    flying: VecDeque<Flying>,
     /// When the last byte is on the wire, and when the last packet arrives.
     pub(crate) busy_until: u64,
     last_arrival: u64,
@@ -118,7 +126,7 @@ impl Lane {
     }
 
     /// Takes what fits from the front of `slices`.
-    pub(crate) fn write(&mut self, now: u64, slices: &[&[u8]], rng: &mut Rng) -> Written {
+    pub(crate) fn write(&mut self, now: u64, slices: &[&[u8]], number: u64, rng: &mut Rng) -> Written {
         let limit = self.room().min(self.most_write as usize);
         let offered: usize = slices.iter().map(|s| s.len()).sum();
         let taken = offered.min(limit);
@@ -138,7 +146,7 @@ impl Lane {
         self.copy_in(slices, through);
         self.written += taken as u64;
         if through > 0 {
-            self.fly(now, Packet::Bytes(through as u32), rng);
+            self.fly(now, Packet::Bytes(through as u32), number, rng);
         }
         Written { taken, cut }
     }
@@ -167,7 +175,7 @@ impl Lane {
 
     /// Sends a packet on its way, after everything before it.
     #[inline]
-    pub(crate) fn fly(&mut self, now: u64, packet: Packet, rng: &mut Rng) {
+    pub(crate) fn fly(&mut self, now: u64, packet: Packet, number: u64, rng: &mut Rng) {
         let mut at = self.busy_until.max(now);
         if let (Packet::Bytes(n), bandwidth @ 1..) = (packet, self.link.bandwidth) {
             let time = u128::from(n) * 1_000_000_000 / u128::from(bandwidth);
@@ -179,7 +187,7 @@ impl Lane {
             at = at.saturating_add(rng.below(nanos(self.link.jitter)));
         }
         self.last_arrival = self.last_arrival.max(at);
-        self.flying.push_back((self.last_arrival, packet));
+        self.flying.push_back(Flying { at: self.last_arrival, number, packet });
     }
 
     /// When the front packet arrives, if that is not planned yet.
@@ -188,21 +196,25 @@ impl Lane {
         if self.armed || self.hole {
             return None;
         }
-        self.flying.front().map(|(at, _)| *at)
+        self.flying.front().map(|front| front.at)
+    }
+
+    pub(crate) fn is_flying(&self) -> bool {
+        !self.flying.is_empty()
     }
 
     #[inline]
-    pub(crate) fn land(&mut self) -> Option<Packet> {
-        self.flying.pop_front().map(|(_, packet)| packet)
+    pub(crate) fn land(&mut self) -> Option<(u64, Packet)> {
+        self.flying.pop_front().map(|front| (front.number, front.packet))
     }
 
     /// The hole closed: what was lost is sent again, but for resets, which nobody repeats.
     pub(crate) fn hole_over(&mut self, now: u64) {
         self.hole = false;
-        self.flying.retain(|(at, packet)| *packet != Packet::Reset || *at > now);
+        self.flying.retain(|flying| flying.packet != Packet::Reset || flying.at > now);
         let again = now.saturating_add(self.link.latency_nanos());
-        for (at, _) in &mut self.flying {
-            *at = again.max(*at);
+        for flying in &mut self.flying {
+            flying.at = again.max(flying.at);
         }
         self.last_arrival = self.last_arrival.max(again);
     }

@@ -9,6 +9,7 @@ use duologue_core::{Instant, Phase, RecvState, Release, SendState, Side, Stats, 
 
 use crate::coverage::Coverage;
 use crate::kernel::{ConnectError, Kernel, Read};
+use crate::timers::SocketOptions;
 use crate::trace::{Happening, short};
 
 /// A host of a world.
@@ -54,6 +55,8 @@ pub struct Ended {
     pub cause: &'static str,
     /// The deadline that passed, if it was one.
     pub timeout: Option<TimeoutReason>,
+    /// What the transport did, if the cause is its fault.
+    pub fault: Option<TransportFault>,
     /// The cause for people.
     pub text: String,
     /// How far the session had come.
@@ -160,6 +163,12 @@ impl Net<'_> {
     /// Lets a socket go. As on Linux, closing with unread input resets it.
     pub fn release(&mut self, socket: SocketId, how: Release) {
         self.kernel.release(socket.0, how);
+    }
+
+    /// Sets what a socket asks of its kernel; else it has what its host was given by
+    /// [`World::set_socket_options`](crate::World::set_socket_options).
+    pub fn set_options(&mut self, socket: SocketId, options: SocketOptions) {
+        self.kernel.set_options(socket.0, options);
     }
 
     /// Polls the machine when the host's clock shows `at`. There is one alarm, the earliest that was asked for.

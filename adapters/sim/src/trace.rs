@@ -53,6 +53,10 @@ pub enum Happening {
     Closed(u64),
     /// A fault of the schedule came, by its kind.
     Fault(u32),
+    /// A kernel sent a keepalive probe.
+    Probed,
+    /// A kernel gave up on the peer.
+    GaveUp,
 }
 
 impl Happening {
@@ -75,6 +79,8 @@ impl Happening {
             Self::TimeWait => (14, 0),
             Self::Closed(name) => (15, name),
             Self::Fault(kind) => (16, kind as u64),
+            Self::Probed => (17, 0),
+            Self::GaveUp => (18, 0),
         }
     }
 }
@@ -100,6 +106,8 @@ impl fmt::Display for Happening {
                 f.write_str("session closed: ")?;
                 f.write_str(std::str::from_utf8(&name.to_le_bytes()).unwrap_or("?").trim_end_matches('\0'))
             }
+            Self::Probed => f.write_str("keepalive probe"),
+            Self::GaveUp => f.write_str("the kernel gave up on the peer"),
             Self::Fault(kind) => {
                 write!(f, "FAULT {}", crate::Fault::KINDS.get(*kind as usize).copied().unwrap_or("?"))
             }
@@ -157,7 +165,12 @@ impl Trace {
 
     #[cold]
     fn keep(&mut self, entry: Entry) {
-        if let Some(entries) = self.entries.as_mut().filter(|entries| entries.len() < self.most) {
+        let most = self.most;
+        if let Some(entries) = &mut self.entries {
+            // Moved rarely, so that keeping one costs little.
+            if entries.len() >= 2 * most {
+                entries.drain(..most);
+            }
             entries.push(entry);
         }
     }
@@ -190,7 +203,8 @@ impl Trace {
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
-        self.entries.as_deref().unwrap_or_default()
+        let entries = self.entries.as_deref().unwrap_or_default();
+        &entries[entries.len().saturating_sub(self.most)..]
     }
 }
 

@@ -6,6 +6,7 @@ use crate::agenda::What;
 use crate::host::Overflow;
 use crate::kernel::{Kernel, SocketPhase};
 use crate::lane::{Packet, nanos};
+use crate::seen::Sight;
 use crate::trace::Happening;
 
 const SECOND: u64 = 1_000_000_000;
@@ -30,15 +31,33 @@ impl Kernel {
             self.agenda.plan(at, What::Arrive(sender));
             return None;
         }
-        let packet = lane.land()?;
+        let (number, packet) = lane.land()?;
+        let bound = lane.link.bandwidth > 0;
+        self.look_at_order(number, sender / 2, bound);
         self.arm(sender);
         if !self.hosts[host as usize].alive {
             return None;
+        }
+        self.heard(receiver);
+        if self.socket(sender).timers.on {
+            self.acknowledge(sender);
         }
         match packet {
             Packet::Bytes(n) => self.bytes_arrived(receiver, n),
             Packet::Fin => self.fin_arrived(receiver),
             Packet::Reset => self.reset_arrived(receiver),
+        }
+    }
+
+    #[inline]
+    fn look_at_order(&mut self, number: u64, connection: u32, bound: bool) {
+        if number > self.newest.0 {
+            self.newest = (number, connection);
+        } else if connection != self.newest.1 {
+            self.sights.saw(Sight::Overtaken);
+        }
+        if bound {
+            self.sights.saw(Sight::Bandwidth);
         }
     }
 
@@ -54,6 +73,7 @@ impl Kernel {
         }
         // Nobody will read it: the sender is told.
         lane.discard_arrived(n as usize);
+        self.sights.saw(Sight::Unread);
         self.reset(receiver);
         None
     }
@@ -71,6 +91,7 @@ impl Kernel {
             if !std::mem::replace(&mut socket.time_wait, true) {
                 let host = socket.host as usize;
                 self.hosts[host].time_wait += 1;
+                self.sights.saw(Sight::TimeWait);
                 self.note(receiver, Happening::TimeWait);
                 self.plan_over(receiver);
             }
@@ -142,19 +163,23 @@ impl Kernel {
         }
         let Some(index) = listener.filter(|_| host.refuses_until <= now) else {
             self.agenda.plan(now.saturating_add(back), What::Refused(number));
+            self.sights.saw(Sight::Refused);
             return None;
         };
         let listener = &mut self.listeners[index as usize];
         if listener.queue.len() >= listener.manner.backlog {
             if listener.manner.overflow == Overflow::Refuse {
                 self.agenda.plan(now.saturating_add(back), What::Refused(number));
+                self.sights.saw(Sight::QueueRefused);
                 return None;
             }
+            self.sights.saw(Sight::QueueDropped);
             return self.request_dropped(number);
         }
         listener.queue.push_back(number);
         let accept = listener.stalled_until.max(now);
         self.socket(2 * number + 1).phase = SocketPhase::Open;
+        self.start_timers(2 * number + 1);
         self.agenda.plan(accept, What::Accept(index));
         self.agenda.plan(now.saturating_add(back), What::SynAck(number));
         None
@@ -162,6 +187,7 @@ impl Kernel {
 
     fn request_dropped(&mut self, number: u32) -> Option<u32> {
         self.note(2 * number, Happening::RequestDropped);
+        self.sights.saw(Sight::RequestLost);
         let requests = self.connections[number as usize].requests;
         let again = self.agenda.now().saturating_add(SECOND << requests);
         self.connections[number as usize].requests += 1;
@@ -184,6 +210,7 @@ impl Kernel {
             return None;
         }
         self.socket(dialler).phase = SocketPhase::Open;
+        self.start_timers(dialler);
         self.note(dialler, Happening::Connected);
         self.socket(dialler).machine
     }

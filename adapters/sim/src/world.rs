@@ -1,23 +1,26 @@
 //! The world: hosts, their machines, and time that jumps to the next thing planned.
 
+mod asking;
+mod drawing;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duologue_core::{Closed, Config, FaultKind, LimitsError, Protocol, Release};
+use duologue_core::{Config, FaultKind, LimitsError, Protocol, Release};
 
 use crate::agenda::What;
 use crate::app::{App, Io};
-use crate::coverage::Coverage;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
 use crate::host::{Host, Listen, Listener};
 use crate::kernel::{ConnectError, Kernel};
 use crate::lane::{Link, nanos};
-use crate::machine::{HostId, Machine, MachineId, Net, Report, SocketId};
+use crate::machine::{HostId, Machine, MachineId, Net, SocketId};
+use crate::scenario::Scenario;
 use crate::schedule::FaultSchedule;
-use crate::trace::{Entry, Happening};
+use crate::timers::SocketOptions;
 
 /// Steps without time moving before a world is taken to spin.
 const SPIN: u64 = 2_000_000;
@@ -48,6 +51,9 @@ pub struct World {
     steps: u64,
     still: u64,
     most_still: u64,
+    given: Scenario,
+    /// What was drawn, kept only where somebody will ask for it.
+    drawn: Option<Scenario>,
 }
 
 impl fmt::Debug for World {
@@ -66,21 +72,32 @@ impl World {
     /// An empty world. All its randomness comes from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        Self::of(Scenario::of(seed))
+    }
+
+    /// An empty world for a scenario: what it gives is not drawn from its seed.
+    #[must_use]
+    pub fn of(scenario: Scenario) -> Self {
         Self {
-            kernel: Kernel::new(seed),
+            kernel: Kernel::new(scenario.seed),
             machines: Vec::new(),
             factories: Vec::new(),
             accept_errors: Vec::new(),
             steps: 0,
             still: 0,
             most_still: SPIN,
+            given: scenario,
+            drawn: None,
         }
     }
 
-    /// Keeps the first `most` lines of the trace, to be read.
+    /// Keeps the last `most` lines of the trace, to be read, and what is drawn.
     #[must_use]
     pub fn record(mut self, most: usize) -> Self {
-        self.kernel.trace.record(most);
+        if most > 0 {
+            self.kernel.trace.record(most);
+            self.drawn = Some(Scenario { schedule: None, ..self.given.clone() });
+        }
         self
     }
 
@@ -110,6 +127,11 @@ impl World {
     /// The range of a host's ephemeral ports. Default 32768 to 60999.
     pub fn set_ports(&mut self, host: HostId, range: RangeInclusive<u16>) {
         self.kernel.hosts[host.0 as usize].set_ports(range);
+    }
+
+    /// What every socket asks of this host's kernel, from now on: TCP_USER_TIMEOUT and keepalive. Default nothing.
+    pub fn set_socket_options(&mut self, host: HostId, options: SocketOptions) {
+        self.kernel.hosts[host.0 as usize].options = options;
     }
 
     /// Listens: every accepted connection gets a session with the protocol and application that `make` gives.
@@ -278,6 +300,7 @@ impl World {
                 kernel.socket_over(socket);
                 None
             }
+            What::KernelTimer(socket) => kernel.kernel_timer(at, socket),
             What::Fault(index) => {
                 let fault = kernel.schedule.faults[index as usize].fault;
                 kernel.inject(fault);
@@ -331,133 +354,5 @@ impl World {
         let result = endpoint.with(&net, act);
         self.kernel.wake(id.0);
         Some(result)
-    }
-}
-
-/// Asking.
-impl World {
-    /// The true time after the start.
-    #[must_use]
-    pub fn now(&self) -> Duration {
-        Duration::from_nanos(self.kernel.agenda.now())
-    }
-
-    /// The hash of everything that happened: the same for the same seed, faults and code, on every platform.
-    #[must_use]
-    pub fn hash(&self) -> u64 {
-        self.kernel.trace.hash()
-    }
-
-    /// The lines that were recorded.
-    #[must_use]
-    pub fn trace(&self) -> &[Entry] {
-        self.kernel.trace.entries()
-    }
-
-    /// Things that happened so far: arrivals, wake-ups, alarms, requests, faults.
-    #[must_use]
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// Every machine, in the order of making; those of accepted connections among them.
-    pub fn machines(&self) -> impl Iterator<Item = MachineId> + use<> {
-        (0..self.machines.len() as u32).map(MachineId)
-    }
-
-    /// The host of a machine.
-    #[must_use]
-    pub fn host_of(&self, id: MachineId) -> HostId {
-        HostId(self.kernel.slots[id.0 as usize].host)
-    }
-
-    /// The name of a host.
-    #[must_use]
-    pub fn name(&self, host: HostId) -> &str {
-        &self.kernel.hosts[host.0 as usize].name
-    }
-
-    /// Whether a host lives.
-    #[must_use]
-    pub fn is_alive(&self, host: HostId) -> bool {
-        self.kernel.hosts[host.0 as usize].alive
-    }
-
-    /// How a machine stands.
-    #[must_use]
-    pub fn report(&self, id: MachineId) -> Report {
-        self.machines[id.0 as usize].report()
-    }
-
-    /// What a machine reached.
-    #[must_use]
-    pub fn coverage(&self, id: MachineId) -> Coverage {
-        self.machines[id.0 as usize].coverage()
-    }
-
-    /// A machine, by its type.
-    pub fn machine<M: Machine>(&mut self, id: MachineId) -> Option<&M> {
-        self.machines.get_mut(id.0 as usize)?.as_any().downcast_ref()
-    }
-
-    /// An endpoint, by its types.
-    pub fn endpoint<P, A>(&mut self, id: MachineId) -> Option<&Endpoint<P, A>>
-    where
-        P: Protocol + 'static,
-        A: App<P> + 'static,
-    {
-        self.machine(id)
-    }
-
-    /// How an endpoint's session ended, by its types.
-    pub fn closed<P, A>(&mut self, id: MachineId) -> Option<&Closed<P::Violation>>
-    where
-        P: Protocol + 'static,
-        A: App<P> + 'static,
-    {
-        self.endpoint::<P, A>(id)?.closed()
-    }
-
-    /// Sockets of a host in TIME_WAIT.
-    #[must_use]
-    pub fn time_wait(&self, host: HostId) -> u32 {
-        self.kernel.hosts[host.0 as usize].time_wait
-    }
-
-    /// Ephemeral ports of a host in use, each counted once per destination.
-    #[must_use]
-    pub fn ports_used(&self, host: HostId) -> usize {
-        self.kernel.hosts[host.0 as usize].ports_used()
-    }
-
-    /// Connections dialled.
-    #[must_use]
-    pub fn connections(&self) -> u32 {
-        self.kernel.connections.len() as u32
-    }
-
-    /// Whether a direction of a connection ended with a FIN that its writer did not send (see [`Fault::FinAt`]).
-    /// `side` is the writer's: 0 dialled.
-    #[must_use]
-    pub fn is_forged(&self, connection: u32, side: usize) -> bool {
-        self.kernel.connections[connection as usize].lanes[side & 1].forged_fin
-    }
-
-    /// How often each kind of fault happened, in the order of [`Fault::KINDS`].
-    #[must_use]
-    pub fn faults_fired(&self) -> &[u32] {
-        &self.kernel.fired
-    }
-
-    /// Limits that could not work, of accepted connections. These were reset.
-    #[must_use]
-    pub fn accept_errors(&self) -> &[LimitsError] {
-        &self.accept_errors
-    }
-
-    /// Whether anything of this kind was recorded.
-    #[must_use]
-    pub fn saw(&self, what: Happening) -> bool {
-        self.trace().iter().any(|entry| entry.what == what)
     }
 }

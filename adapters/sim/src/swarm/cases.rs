@@ -5,16 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use duologue_core::framed::{Delimited, Framed, Heartbeat, LengthPrefixed};
 use duologue_core::{
-    Cause, CloseIntent, CloseOrder, Code, Config, Event, Limits, OnPeerFinish, Protocol, Rng, SendError, Timeouts,
+    Cause, CloseIntent, Code, Config, Event, FaultKind, Limits, OnPeerFinish, Protocol, Rng, SendError, Timeouts,
 };
 
 use super::talk::{Ending, Plan, Talker};
 use super::traffic::{compare, pick, random_link};
-use super::{Options, PATIENCE, Run, gather};
-use crate::{App, ConnectError, Fault, FaultSchedule, Io, Link, Listen, Shape, Way, World};
+use super::{CASES, PATIENCE, Run, gather};
+use crate::{App, Fault, FaultSchedule, Io, Link, Listen, Shape, SocketOptions, TcpKeepalive, Way, World};
 
 type Frames = Framed<LengthPrefixed>;
-type Lines = Framed<Delimited>;
+pub(super) type Lines = Framed<Delimited>;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -23,27 +23,27 @@ fn frames() -> Frames {
 }
 
 fn plan(seeds: [u64; 2], messages: u32, ending: Ending) -> Plan {
-    Plan { seeds, messages, longest: 100, gap: None, busy: None, deaf_after: None, ending }
+    Plan { seeds, messages, longest: 100, expects: 100, gap: None, busy: None, deaf_after: None, ending }
 }
 
 /// Two talkers over one connection under the seed's faults; they end by half-close.
-fn two(seed: u64, options: &Options, plans: [Plan; 2], link: Link) -> Run {
+fn two(world: &mut World, plans: [Plan; 2], link: Link) -> Run {
     let shape = Shape { connections: 1, hosts: 2, horizon: 5 * SECOND, bytes: 2_000, allowed: Shape::ALL };
     // Every third run is undisturbed, and must be perfect.
-    let drawn = || if seed / 9 % 3 == 0 { FaultSchedule::none() } else { FaultSchedule::swarm(seed, shape) };
-    let schedule = options.schedule.clone().unwrap_or_else(drawn);
-    let mut world = World::new(seed).record(options.record);
+    let seed = world.seed();
+    let calm = seed / CASES.len() as u64 % 3 == 0;
+    let make = || if calm { FaultSchedule::none() } else { FaultSchedule::swarm(seed, shape) };
+    let schedule = world.draw_faults_or(make);
     let (a, b) = (world.host("client"), world.host("server"));
     let [client, server] = plans;
     let config = Config::new().on_peer_finish(OnPeerFinish::KeepSending).limits(Limits::new().send_buffer(300));
     world.set_link(link);
     world.listen(b, 80, Listen::default(), config.clone(), move || (frames(), Talker::new(server)));
     let _ = world.connect(a, (b, 80), config, frames(), Talker::new(client));
-    world.faults(&schedule);
     let outcome = world.run_until_quiet(PATIENCE);
     let undisturbed = schedule.faults.is_empty();
-    let mut run = gather(&world, outcome, schedule);
-    compare::<Frames, Talker>(&mut world, &mut run);
+    let mut run = gather(world, outcome, schedule);
+    compare::<Frames, Talker>(world, &mut run);
     if undisturbed {
         for id in world.machines() {
             let report = world.report(id);
@@ -61,37 +61,45 @@ fn two(seed: u64, options: &Options, plans: [Plan; 2], link: Link) -> Run {
 
 /// F1: the server speaks first and pushes while the client talks; frames are cut anywhere; the client half-closes
 /// early, which does not harm what the server still sends.
-pub(super) fn push(seed: u64, options: &Options) -> Run {
-    let mut rng = Rng::new(seed);
+pub(super) fn push(world: &mut World) -> Run {
+    let mut rng = Rng::new(world.seed());
     let seeds = [rng.next_u64(), rng.next_u64()];
-    let client = plan(seeds, 1 + rng.below(20) as u32, Ending::Finish);
-    let server = plan([seeds[1], seeds[0]], 20 + rng.below(40) as u32, Ending::Finish);
-    let link = Link { capacity: 1 + rng.below(200) as usize, latency: Duration::from_millis(1), ..Link::default() };
-    two(seed, options, [client, server], link)
+    let client = plan(seeds, world.draw("client messages", 1..=20) as u32, Ending::Finish);
+    let server = plan([seeds[1], seeds[0]], world.draw("server messages", 1..=60) as u32, Ending::Finish);
+    let link = Link {
+        capacity: world.draw("capacity", 1..=200) as usize,
+        latency: Duration::from_millis(1),
+        ..Link::default()
+    };
+    two(world, [client, server], link)
 }
 
 /// F4: the client finishes at once and receives for long.
-pub(super) fn half_close(seed: u64, options: &Options) -> Run {
-    let mut rng = Rng::new(seed);
+pub(super) fn half_close(world: &mut World) -> Run {
+    let mut rng = Rng::new(world.seed());
     let seeds = [rng.next_u64(), rng.next_u64()];
-    let client = plan(seeds, rng.below(2) as u32, Ending::Finish);
-    let gap = Duration::from_millis(rng.below(3_000));
-    let server = Plan { gap: Some(gap), ..plan([seeds[1], seeds[0]], 30, Ending::Finish) };
-    two(seed, options, [client, server], random_link(&mut rng))
+    let client = plan(seeds, world.draw("client messages", 0..=1) as u32, Ending::Finish);
+    let gap = Duration::from_millis(world.draw("server gap ms", 0..=2_999));
+    let messages = world.draw("server messages", 0..=30) as u32;
+    let server = Plan { gap: Some(gap), ..plan([seeds[1], seeds[0]], messages, Ending::Finish) };
+    let link = random_link(world, 0, &mut rng);
+    two(world, [client, server], link)
 }
 
 /// F2: the peer vanishes under a stream, or while nothing is in flight. Both roles find it within their bound.
-pub(super) fn dead_peer(seed: u64, options: &Options) -> Run {
-    let mut rng = Rng::new(seed);
+pub(super) fn dead_peer(world: &mut World) -> Run {
+    let mut rng = Rng::new(world.seed());
     let (stall, beat) = (Duration::from_secs(1 + rng.below(20)), Duration::from_secs(2 + rng.below(20)));
-    let beats = rng.below(2) == 0;
+    // A third leaves it all to the kernels.
+    let kernel = world.draw("left to the kernel", 0..=2) == 2;
+    let beats = !kernel && rng.below(2) == 0;
     let dies_at = SECOND + rng.below(5 * SECOND);
     let death = match rng.below(3) {
         0 => Fault::BlackHole { connection: 0, way: Way::Both, nanos: None },
         1 => Fault::HostDies { host: 0 },
         _ => Fault::HostDies { host: 1 },
     };
-    let schedule = options.schedule.clone().unwrap_or_else(|| FaultSchedule::none().with(dies_at, death));
+    let schedule = world.draw_faults_or(|| FaultSchedule::none().with(dies_at, death));
     let protocol = move || {
         if beats {
             frames().heartbeat(Heartbeat::new(Bytes::new()).send_after(beat / 2).expect_within(beat))
@@ -100,8 +108,8 @@ pub(super) fn dead_peer(seed: u64, options: &Options) -> Run {
         }
     };
     let idle = Duration::from_secs(25);
-    let config = Config::new().timeouts(Timeouts::new().write_stall(Some(stall)).idle(Some(idle)));
-    let mut world = World::new(seed).record(options.record);
+    let timeouts = if kernel { Timeouts::none() } else { Timeouts::new().write_stall(Some(stall)).idle(Some(idle)) };
+    let config = Config::new().timeouts(timeouts);
     let hosts = [world.host("client"), world.host("server")];
     let seeds = [rng.next_u64(), rng.next_u64()];
     // With bytes in flight at the death, or with none.
@@ -110,22 +118,45 @@ pub(super) fn dead_peer(seed: u64, options: &Options) -> Run {
     let quick = |plan: Plan| Plan { gap: streams.then(|| Duration::from_millis(100)), ..plan };
     let client = quick(plan(seeds, messages, Ending::Nothing));
     let server = quick(plan([seeds[1], seeds[0]], messages, Ending::Nothing));
-    world.set_link(Link { capacity: pick(&mut rng, &[50, 1_000, 65_536]), ..Link::default() });
+    let capacity = pick(&mut rng, &[50, 1_000, 65_536]);
+    world.set_link(Link { capacity, ..Link::default() });
+    let probing = TcpKeepalive { idle: beat, interval: Duration::from_secs(1), probes: 3 };
+    let asked = SocketOptions { user_timeout: Some(stall), keepalive: Some(probing) };
+    if kernel {
+        hosts.iter().for_each(|host| world.set_socket_options(*host, asked));
+    }
     world.listen(hosts[1], 80, Listen::default(), config.clone(), move || (protocol(), Talker::new(server)));
     let _ = world.connect(hosts[0], (hosts[1], 80), config.clone(), protocol(), Talker::new(client));
-    world.faults(&schedule);
     let outcome = world.run_until_quiet(PATIENCE);
     let planned = schedule.faults.iter().any(|timed| timed.fault == death);
-    let mut run = gather(&world, outcome, schedule);
-    compare::<Frames, Talker>(&mut world, &mut run);
+    let mut run = gather(world, outcome, schedule);
+    compare::<Frames, Talker>(world, &mut run);
     // The stream fills what the kernel holds first; then the stall is measured. Flush and linger come after idle.
-    let filling = Duration::from_secs(2 * 65_536 / 500);
-    let bound = if beats { beat + beat / 2 } else { (filling + stall).max(idle + Duration::from_secs(35)) };
+    let filling = Duration::from_secs(2 * capacity as u64 / 500);
+    let bound = match (kernel, beats) {
+        // A user time-out overrules the number of probes, at the next of them.
+        (true, _) => {
+            if streams {
+                stall + Duration::from_secs(1)
+            } else {
+                beat.max(stall) + Duration::from_secs(2)
+            }
+        }
+        (_, true) => beat + beat / 2,
+        // Nothing but the stall may find it, unless that takes longer than idle does.
+        _ if streams && filling.is_zero() => stall + Duration::from_secs(1),
+        _ => (filling + stall).max(idle + Duration::from_secs(35)),
+    };
     for id in world.machines().filter(|_| planned) {
         let report = world.report(id);
         let (Some(ended), true) = (&report.ended, world.is_alive(world.host_of(id))) else { continue };
         let took = Duration::from_nanos(ended.at.saturating_sub(dies_at));
-        let names_time = ended.cause == "timeout";
+        let gave_up = ended.fault.is_some_and(|fault| fault.kind == FaultKind::TimedOut);
+        let names_time = if kernel { gave_up } else { ended.cause == "timeout" };
+        if kernel && gave_up {
+            let how = if streams { "bytes in flight" } else { "none in flight" };
+            run.causes.insert(format!("given up by the kernel, {how}"));
+        }
         if !names_time || took > bound + Duration::from_secs(1) {
             run.fail(format!("dead peer: {} after {took:?}, within {bound:?} was promised", ended.text));
         }
@@ -133,69 +164,31 @@ pub(super) fn dead_peer(seed: u64, options: &Options) -> Run {
     run
 }
 
-/// F3: short connections. Who finishes first carries TIME_WAIT, and ports run out with a typed error.
-pub(super) fn time_wait(seed: u64, options: &Options) -> Run {
-    let mut rng = Rng::new(seed);
-    let ports = 3 + rng.below(10) as u16;
-    let client_first = rng.below(2) == 0;
-    let order =
-        if client_first { CloseOrder::LocalFirst } else { CloseOrder::PeerFirst { within: Duration::from_secs(5) } };
-    let mut world = World::new(seed).record(options.record);
-    let (a, b) = (world.host("client"), world.host("server"));
-    world.set_ports(a, 40_000..=40_000 + ports - 1);
-    let seeds = [1, 2];
-    let first = if client_first { Ending::Nothing } else { Ending::Finish };
-    let server = plan([seeds[1], seeds[0]], 1, first);
-    world.listen(b, 80, Listen::default(), Config::new(), move || (frames(), Talker::new(server)));
-    let config = Config::new().close_order(order);
-    let mut refused = None;
-    for _ in 0..=ports {
-        let client = plan(seeds, 1, if client_first { Ending::Close } else { Ending::Nothing });
-        if let Err(error) = world.connect(a, (b, 80), config.clone(), frames(), Talker::new(client)) {
-            refused = Some(error);
-        }
-        let _ = world.run_until_quiet(Duration::from_secs(4));
-    }
-    let held = [world.time_wait(a), world.time_wait(b)];
-    let mut run = gather(&world, crate::Outcome::Quiet, options.schedule.clone().unwrap_or_default());
-    // With the client first the last dial finds no port; with the server first all are free again.
-    let expected = if client_first { [u32::from(ports), 0] } else { [0, u32::from(ports) + 1] };
-    if held != expected {
-        run.fail(format!("TIME_WAIT is {held:?} where {expected:?} was due"));
-    }
-    match refused {
-        Some(ConnectError::PortsExhausted { .. }) if client_first => drop(run.causes.insert("ports exhausted".into())),
-        None if !client_first => {}
-        other => run.fail(format!("{ports} ports, client first {client_first}: {other:?}")),
-    }
-    let _ = world.run_for(Duration::from_secs(61));
-    if (world.time_wait(a), world.time_wait(b), world.ports_used(a)) != (0, 0, 0) {
-        run.fail("TIME_WAIT is not over after a minute".into());
-    }
-    run
-}
-
 /// F5: many senders against opening, close and reconnect; and a line without an end.
-pub(super) fn senders(seed: u64, options: &Options) -> Run {
-    let mut rng = Rng::new(seed);
+pub(super) fn senders(world: &mut World) -> Run {
+    let mut rng = Rng::new(world.seed());
     let shape = Shape { connections: 3, hosts: 2, horizon: 2 * SECOND, bytes: 500, allowed: Shape::ALL };
-    let schedule = options.schedule.clone().unwrap_or_else(|| FaultSchedule::swarm(seed, shape));
-    let mut world = World::new(seed).record(options.record);
     let (a, b) = (world.host("client"), world.host("server"));
-    world.set_link(random_link(&mut rng));
+    let link = random_link(world, 0, &mut rng);
+    world.set_link(link);
     let limit = 64;
     let config = Config::new().limits(Limits::new().send_buffer(200).recv_buffer(limit + 8));
+    // It may send lines that are longer than the server takes.
+    let sender = Config::new().limits(Limits::new().send_buffer(200));
     world.listen(b, 80, Listen::default(), config.clone(), move || (lines(limit), Collector::default()));
-    world.faults(&schedule);
+    let schedule = world.draw_faults(shape);
+    let rounds = world.draw("connections", 1..=3) as u32;
     let mut sent = 0_u32;
     let mut wrong = Vec::new();
-    for _ in 0..3 {
-        let Ok(id) = world.connect(a, (b, 80), config.clone(), lines(1 << 20), Collector::default()) else { break };
+    let mut dialled = 0;
+    for round in 0..rounds {
+        let Ok(id) = world.connect(a, (b, 80), sender.clone(), lines(1 << 10), Collector::default()) else { break };
+        dialled += 1;
         let early = world.with(id, |_: &mut Collector, io: &mut Io<'_, Lines>| io.send(Bytes::from_static(b"early")));
         if !matches!(early, Some(Err(SendError::NotOpen { .. }))) {
             wrong.push(format!("before the opening: {early:?}"));
         }
-        for _ in 0..rng.below(12) {
+        for _ in 0..world.draw_for("batches", round, 0..=11) {
             let _ = world.run_for(Duration::from_millis(rng.below(400)));
             world.with(id, |_: &mut Collector, io: &mut Io<'_, Lines>| {
                 for _sender in 0..4 {
@@ -216,8 +209,11 @@ pub(super) fn senders(seed: u64, options: &Options) -> Run {
         }
     }
     let outcome = world.run_until_quiet(PATIENCE);
-    let mut run = gather(&world, outcome, schedule);
+    let mut run = gather(world, outcome, schedule);
     wrong.into_iter().for_each(|wrong| run.fail(wrong));
+    if dialled < rounds && world.is_alive(a) {
+        run.fail(format!("only {dialled} of {rounds} connections could be dialled"));
+    }
     let ids: Vec<_> = world.machines().collect();
     let mut seen = Vec::new();
     for id in ids {
@@ -240,20 +236,23 @@ pub(super) fn senders(seed: u64, options: &Options) -> Run {
     run
 }
 
-fn lines(limit: usize) -> Lines {
+pub(super) fn lines(limit: usize) -> Lines {
     Framed::new(Delimited::lines(limit))
 }
 
 /// Keeps what it gets.
 #[derive(Debug, Default)]
-struct Collector {
-    lines: Vec<Bytes>,
+pub(super) struct Collector {
+    pub(super) lines: Vec<Bytes>,
+    pub(super) peer_finished: bool,
 }
 
 impl App<Lines> for Collector {
     fn on_event(&mut self, _io: &mut Io<'_, Lines>, event: Event<Bytes, <Lines as Protocol>::Violation>) {
-        if let Event::App(line) = event {
-            self.lines.push(line);
+        match event {
+            Event::App(line) => self.lines.push(line),
+            Event::PeerFinished => self.peer_finished = true,
+            Event::Writable | Event::Closed(_) => {}
         }
     }
 }

@@ -9,20 +9,24 @@
 
 mod cases;
 mod polite;
+mod reconnect;
+mod short;
 mod talk;
 mod traffic;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::{Coverage, Fault, FaultSchedule, MachineId, Outcome, World};
+use duologue_core::FaultKind;
+
+use crate::{Coverage, Fault, FaultSchedule, MachineId, Outcome, Scenario, World};
 
 pub use polite::{Polite, UnknownKind};
 pub use talk::{AsTalker, Ending, InPlaceTalker, Plan, Talker, message};
 pub use traffic::Planted;
 
-/// The cases, in the order of `seed % 9`.
-pub const CASES: [&str; 9] = [
+/// The cases, in the order of `seed % 10`.
+pub const CASES: [&str; 10] = [
     "F1 push while the peer talks",
     "F2 dead peer under a stream",
     "F3 TIME_WAIT and ports",
@@ -32,10 +36,11 @@ pub const CASES: [&str; 9] = [
     "traffic: lines",
     "traffic: in place",
     "traffic: handshake and goodbye",
+    "F5 writers against reconnects",
 ];
 
 /// Every cause that the runs must reach, by name; time-outs with their reason.
-pub const CAUSES: [&str; 16] = [
+pub const CAUSES: [&str; 22] = [
     "local-close",
     "local-abort",
     "local-finished",
@@ -51,7 +56,13 @@ pub const CAUSES: [&str; 16] = [
     "timeout idle",
     "timeout keepalive-reply",
     "timeout write-stall",
+    "connection refused",
+    "given up by the kernel, bytes in flight",
+    "given up by the kernel, none in flight",
     "ports exhausted",
+    "stale handle fenced",
+    "late fact of an old connection",
+    "unsent and sent again",
 ];
 
 /// Longer than any run may take in virtual time: one byte at a time over the slowest links generated.
@@ -70,12 +81,16 @@ pub struct Run {
     pub time: Duration,
     /// The faults of the schedule.
     pub schedule: FaultSchedule,
+    /// Seed, numbers and faults; the numbers only if the run was recorded.
+    pub scenario: Scenario,
     /// What was reached.
     pub coverage: Coverage,
     /// Causes of the sessions' ends.
     pub causes: BTreeSet<String>,
     /// How often each kind of fault happened.
     pub fired: [u32; Fault::KINDS.len()],
+    /// What the network did: one bit for each of [`SEEN`](crate::SEEN).
+    pub seen: u32,
     /// What broke.
     pub failure: Option<String>,
     /// The trace, if it was recorded.
@@ -87,6 +102,8 @@ pub struct Run {
 pub struct Options {
     /// Another schedule than the seed's.
     pub schedule: Option<FaultSchedule>,
+    /// Other numbers than the seed's, by name.
+    pub numbers: BTreeMap<String, u64>,
     /// Trace lines to keep.
     pub record: usize,
     /// A bug to plant, to see that it is found.
@@ -96,29 +113,38 @@ pub struct Options {
 /// Runs the case of a seed.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Run {
+    let given = Scenario { seed, numbers: options.numbers.clone(), schedule: options.schedule.clone() };
+    let mut world = World::of(given).record(options.record);
     let mut run = match seed % CASES.len() as u64 {
-        0 => cases::push(seed, options),
-        1 => cases::dead_peer(seed, options),
-        2 => cases::time_wait(seed, options),
-        3 => cases::half_close(seed, options),
-        4 => cases::senders(seed, options),
-        5 => traffic::heartbeat(seed, options),
-        6 => traffic::lines(seed, options),
-        7 => traffic::in_place(seed, options),
-        _ => traffic::polite(seed, options),
+        0 => cases::push(&mut world),
+        1 => cases::dead_peer(&mut world),
+        2 => short::time_wait(&mut world),
+        3 => cases::half_close(&mut world),
+        4 => cases::senders(&mut world),
+        5 => traffic::heartbeat(&mut world, options),
+        6 => traffic::lines(&mut world, options),
+        7 => traffic::in_place(&mut world, options),
+        8 => traffic::polite(&mut world, options),
+        _ => reconnect::writers(&mut world, options),
     };
     run.seed = seed;
+    run.scenario = Scenario { schedule: Some(run.schedule.clone()), ..world.scenario() };
     run
 }
 
-/// The smallest schedule with which the seed still fails, and that run with its trace.
+/// The smallest scenario found with which the seed still fails, and that run with its trace. At most 1 000 runs.
 #[must_use]
 pub fn shrink(failed: &Run, options: &Options) -> Run {
-    let with = |schedule: &FaultSchedule, record| {
-        run(failed.seed, &Options { schedule: Some(schedule.clone()), record, ..options.clone() })
+    let again = |scenario: &Scenario, record| {
+        let (schedule, numbers) = (scenario.schedule.clone(), scenario.numbers.clone());
+        run(scenario.seed, &Options { schedule, numbers, record, ..options.clone() })
     };
-    let small = failed.schedule.shrink(|schedule| with(schedule, 0).failure.is_some());
-    with(&small, 100_000)
+    let whole = again(&failed.scenario, 1);
+    let (small, _) = whole.scenario.shrink(1_000, |scenario| {
+        let run = again(scenario, 1);
+        run.failure.is_some().then_some(run.scenario)
+    });
+    again(&small, 100_000)
 }
 
 /// Gathers a run's facts from its world, and judges what holds for every machine.
@@ -129,6 +155,7 @@ pub(crate) fn gather(world: &World, outcome: Outcome, schedule: FaultSchedule) -
         time: world.now(),
         schedule,
         trace: world.trace().to_vec(),
+        seen: world.seen(),
         ..Run::default()
     };
     run.fired.copy_from_slice(world.faults_fired());
@@ -158,6 +185,9 @@ impl Run {
                 Some(reason) => format!("{} {reason}", ended.cause),
                 None => ended.cause.to_string(),
             });
+            if ended.fault.is_some_and(|fault| fault.kind == FaultKind::Refused) {
+                self.causes.insert("connection refused".into());
+            }
             let stats = report.stats;
             if stats.accepted != stats.flushed + ended.unsent {
                 let text = format!(

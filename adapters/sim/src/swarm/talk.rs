@@ -31,6 +31,8 @@ pub struct Plan {
     pub messages: u32,
     /// The longest of them, in bytes.
     pub longest: u64,
+    /// The longest of those that it expects.
+    pub expects: u64,
     /// Between two messages.
     pub gap: Option<Duration>,
     /// How long it is busy with each message that it gets.
@@ -80,7 +82,7 @@ impl Talker {
         if self.peer_finished || self.closed {
             self.wrong.get_or_insert("a message after the end".into());
         }
-        let expected = message(self.plan.seeds[1], self.got, 100);
+        let expected = message(self.plan.seeds[1], self.got, self.plan.expects);
         if payload != expected {
             let text =
                 format!("message {}: expected {expected:?}, got {:?}", self.got, Bytes::copy_from_slice(payload));

@@ -8,7 +8,7 @@ use duologue_core::{CloseOrder, Config, Delivery, Keepalive, Limits, OnPeerFinis
 
 use super::talk::{AsTalker, Ending, InPlaceTalker, Plan, Talker};
 use super::{Options, PATIENCE, Polite, Run, gather};
-use crate::{App, Endpoint, FaultSchedule, Link, Listen, MachineId, Overflow, Shape, World};
+use crate::{App, Endpoint, Link, Listen, MachineId, Overflow, Shape, SocketOptions, TcpKeepalive, World};
 
 /// A bug to plant in a run, to see that the oracles find it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,19 +22,33 @@ pub enum Planted {
     WrongContent,
     /// Neither side has any time-out.
     NoTimeouts,
+    /// A handle of an old connection writes into the new one.
+    NoFence,
 }
 
 pub(super) fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u64) as usize]
 }
 
-pub(super) fn random_link(rng: &mut Rng) -> Link {
+pub(super) fn random_link(world: &mut World, connection: u32, rng: &mut Rng) -> Link {
+    let latency = pick(rng, &[0, 50, 1_000, 30_000, 400_000]);
+    let jitter = pick(rng, &[0, 0, 10, 5_000, 100_000]);
+    let bandwidth = pick(rng, &[0, 0, 0, 20_000, 1_000_000]);
+    let capacity = pick(rng, &[1, 7, 100, 1_000, 65_536]);
     Link {
-        latency: Duration::from_micros(pick(rng, &[0, 50, 1_000, 30_000, 400_000])),
-        jitter: Duration::from_micros(pick(rng, &[0, 0, 10, 5_000, 100_000])),
-        bandwidth: pick(rng, &[0, 0, 0, 20_000, 1_000_000]),
-        capacity: pick(rng, &[1, 7, 100, 1_000, 65_536]),
+        latency: Duration::from_micros(world.draw_for("latency us", connection, latency / 2..=latency)),
+        jitter: Duration::from_micros(world.draw_for("jitter us", connection, jitter / 2..=jitter)),
+        bandwidth,
+        capacity: world.draw_for("capacity", connection, capacity / 2 + 1..=capacity) as usize,
     }
+}
+
+/// Most sockets ask their kernel for nothing, as most do.
+fn random_options(rng: &mut Rng) -> SocketOptions {
+    let user_timeout = pick(rng, &[None, None, None, Some(Duration::from_secs(3)), Some(Duration::from_secs(20))]);
+    let (idle, interval) = (Duration::from_secs(pick(rng, &[1, 5, 20])), Duration::from_secs(1));
+    let keepalive = (rng.below(4) == 0).then_some(TcpKeepalive { idle, interval, probes: 3 });
+    SocketOptions { user_timeout, keepalive }
 }
 
 /// Small limits and short waits, so that a small run meets them.
@@ -64,13 +78,25 @@ pub(super) fn random_config(rng: &mut Rng, max_unit: usize) -> Config {
     Config::new().timeouts(timeouts).limits(limits).close_order(order).on_peer_finish(policy)
 }
 
-fn random_plan(rng: &mut Rng, seeds: [u64; 2], endings: &[Ending]) -> Plan {
-    let most = pick(rng, &[2, 8, 40]);
+/// The plan of one side of a connection; what a failure can be made smaller by is drawn by name.
+fn random_plan(
+    world: &mut World,
+    rng: &mut Rng,
+    names: [&str; 3],
+    connection: u32,
+    seeds: [u64; 2],
+    endings: &[Ending],
+) -> Plan {
+    let most = pick(rng, &[1, 7, 39]);
+    let [messages, longest, gap] = names;
+    let gaps = pick(rng, &[0, 0, 10, 3_000]);
+    let gap = world.draw_for(gap, connection, 0..=gaps);
     Plan {
         seeds,
-        messages: rng.below(most) as u32,
-        longest: 100,
-        gap: pick(rng, &[None, None, Some(10), Some(3_000)]).map(Duration::from_millis),
+        messages: world.draw_for(messages, connection, 0..=most) as u32,
+        longest: world.draw_for(longest, connection, 1..=100),
+        expects: 100,
+        gap: (gap > 0).then(|| Duration::from_millis(gap)),
         busy: pick(rng, &[None, None, None, Some(1), Some(2_000)]).map(Duration::from_millis),
         deaf_after: pick(rng, &[None, None, None, None, None, None, Some(3)]),
         ending: pick(rng, endings),
@@ -82,8 +108,8 @@ const ANY: &[Ending] = &[Finish, Finish, Close, Close, Flush, Abort, Nothing];
 /// A heartbeat keeps a session alive for as long as nobody ends it.
 const ENDS: &[Ending] = &[Close, Close, Flush, Abort];
 
-pub(super) fn heartbeat(seed: u64, options: &Options) -> Run {
-    traffic::<_, Talker>(seed, options, ENDS, Delivery::Owned, |rng, mismatch| {
+pub(super) fn heartbeat(world: &mut World, options: &Options) -> Run {
+    traffic::<_, Talker>(world, options, ENDS, Delivery::Owned, |rng, mismatch| {
         let beat = Heartbeat::new(Bytes::new())
             .send_after(Duration::from_secs(pick(rng, &[1, 4])))
             .expect_within(Duration::from_secs(pick(rng, &[6, 15])));
@@ -91,24 +117,24 @@ pub(super) fn heartbeat(seed: u64, options: &Options) -> Run {
     })
 }
 
-pub(super) fn lines(seed: u64, options: &Options) -> Run {
-    traffic::<_, Talker>(seed, options, ANY, Delivery::Owned, |_, mismatch| {
+pub(super) fn lines(world: &mut World, options: &Options) -> Run {
+    traffic::<_, Talker>(world, options, ANY, Delivery::Owned, |_, mismatch| {
         Framed::new(Delimited::lines(if mismatch { 40 } else { 108 }))
     })
 }
 
-pub(super) fn in_place(seed: u64, options: &Options) -> Run {
-    traffic::<_, InPlaceTalker>(seed, options, ANY, Delivery::InPlace, |_, mismatch| {
+pub(super) fn in_place(world: &mut World, options: &Options) -> Run {
+    traffic::<_, InPlaceTalker>(world, options, ANY, Delivery::InPlace, |_, mismatch| {
         Framed::new(LengthPrefixed::u32_be(if mismatch { 40 } else { 108 }))
     })
 }
 
-pub(super) fn polite(seed: u64, options: &Options) -> Run {
-    traffic::<_, Talker>(seed, options, ENDS, Delivery::Owned, |rng, _| Polite { mute: rng.below(12) == 0 })
+pub(super) fn polite(world: &mut World, options: &Options) -> Run {
+    traffic::<_, Talker>(world, options, ENDS, Delivery::Owned, |rng, _| Polite { mute: rng.below(12) == 0 })
 }
 
 fn traffic<P, A>(
-    seed: u64,
+    world: &mut World,
     options: &Options,
     endings: &[Ending],
     delivery: Delivery,
@@ -118,11 +144,9 @@ where
     P: Protocol<Event = Bytes, Command = Bytes> + Clone + 'static,
     A: App<P> + AsTalker + 'static,
 {
-    let mut rng = Rng::new(seed);
-    let connections = 1 + rng.below(4) as u32;
+    let mut rng = Rng::new(world.seed());
+    let connections = world.draw("connections", 1..=4) as u32;
     let shape = Shape { connections, hosts: 3, horizon: 20_000_000_000, bytes: 3_000, allowed: Shape::ALL };
-    let schedule = options.schedule.clone().unwrap_or_else(|| FaultSchedule::swarm(seed, shape));
-    let mut world = World::new(seed).record(options.record);
     let hosts = [world.host("east"), world.host("west"), world.host("centre")];
     let backlog = pick(&mut rng, &[0, 1, 128]);
     let overflow = pick(&mut rng, &[Overflow::Drop, Overflow::Refuse]);
@@ -137,8 +161,12 @@ where
         };
         let configs =
             [with(random_config(&mut rng, client.max_unit())), with(random_config(&mut rng, client.max_unit()))];
-        let client_plan = random_plan(&mut rng, seeds, endings);
-        let mut server_plan = random_plan(&mut rng, [seeds[1], seeds[0]], endings);
+        let names = ["client messages", "client longest", "client gap ms"];
+        let mut client_plan = random_plan(world, &mut rng, names, connection, seeds, endings);
+        let names = ["server messages", "server longest", "server gap ms"];
+        let mut server_plan = random_plan(world, &mut rng, names, connection, [seeds[1], seeds[0]], endings);
+        client_plan.expects = server_plan.longest;
+        server_plan.expects = client_plan.longest;
         if mismatch {
             // It would not frame what the client does.
             server_plan.messages = 0;
@@ -148,21 +176,25 @@ where
         let (to, [client_config, server_config]) = (hosts[2], configs);
         let listen = Listen { backlog: backlog.max(usize::from(mismatch)), overflow };
         world.listen(to, port, listen, server_config, move || (server.clone(), A::of(server_plan)));
-        world.set_link(random_link(&mut rng));
+        let link = random_link(world, connection, &mut rng);
+        world.set_link(link);
         let from = hosts[rng.below(2) as usize];
+        for host in [from, to] {
+            world.set_socket_options(host, random_options(&mut rng));
+        }
         // Ports are many: this cannot be refused.
         let _ = world.connect(from, (to, port), client_config, client, A::of(client_plan));
     }
-    world.faults(&schedule);
+    let schedule = world.draw_faults(shape);
     let outcome = world.run_until_quiet(PATIENCE);
-    let mut run = gather(&world, outcome, schedule);
-    compare::<P, A>(&mut world, &mut run);
+    let mut run = gather(world, outcome, schedule);
+    compare::<P, A>(world, &mut run);
     run
 }
 
 fn plant(plan: &mut Plan, planted: Planted) {
     match planted {
-        Planted::Nothing | Planted::NoTimeouts => {}
+        Planted::Nothing | Planted::NoTimeouts | Planted::NoFence => {}
         Planted::ForeignStream => plan.seeds[1] = plan.seeds[1].wrapping_add(1 << 32),
         Planted::WrongContent => plan.longest += 1,
     }
