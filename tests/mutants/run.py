@@ -31,10 +31,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SUITES = ("allocation", "behaviours", "chunking", "corners", "exhaustive", "laws", "scenarios")
 
-# Small enough for a run per mutant, large enough to reach every state.
+# Small enough for a run per mutant. What survives these is tried again with those.
+QUICK = {"DUOLOGUE_CASES": "60", "DUOLOGUE_DEPTH": "2"}
+THOROUGH = {"DUOLOGUE_CASES": "1200", "DUOLOGUE_DEPTH": "4"}
 ENVIRONMENT = {
-    "DUOLOGUE_CASES": "200",
-    "DUOLOGUE_DEPTH": "3",
     "RUST_BACKTRACE": "0",
     "CARGO_PROFILE_DEV_DEBUG": "0",
     "CARGO_PROFILE_TEST_DEBUG": "0",
@@ -95,32 +95,47 @@ def chosen(files, words):
     return found
 
 
-def run_file(tree, work, env, file, seconds):
-    """Mutates one file. The results, by outcome."""
-    out = work / "results" / file.replace("/", "-")
+def run_mutants(tree, env, out, which, tests, seconds):
+    """One run of cargo-mutants. The mutants, by outcome."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    # The driver's own tests are the slowest, and know little about the rest.
-    driver = ["--test", "driver"] if file.endswith("driver.rs") else []
-    # As chunking does about everything but framings.
-    skipped = ["every_transition_cause"] + ([] if "framed" in file else ["chunking::"])
     command = [
-        "cargo", "mutants", "--in-place", "--package", "duologue-core", "--file", file,
-        "--test-package", "duologue-core", "--test-package", "duologue-tests",
-        "--timeout", str(seconds), "--build-timeout", "180", "--baseline", "skip", "--cap-lints", "true",
+        "cargo", "mutants", "--in-place", "--package", "duologue-core", *which,
+        "--timeout", str(seconds), "--build-timeout", "300", "--baseline", "skip", "--cap-lints", "true",
         "--no-shuffle", "--caught", "--unviable", "--colors", "never", "--output", str(out),
-        "--", "--offline", "--lib", "--test", "all", *driver,
-        "--", *(word for name in skipped for word in ("--skip", name)),
+        *tests, "--skip", "every_transition_cause",
     ]  # fmt: skip
-    began = time.monotonic()
     with (out / "log").open("w") as log:
         done = subprocess.run(command, cwd=tree, env=env, stdout=log, stderr=subprocess.STDOUT, check=False)
     if done.returncode not in (0, 2, 3):  # all caught, some missed, some timed out
-        sys.exit(f"{file}: cargo-mutants failed:\n{(out / 'log').read_text()[-2000:]}")
+        sys.exit(f"cargo-mutants failed:\n{(out / 'log').read_text()[-2000:]}")
     results = {}
     for outcome in ("caught", "missed", "timeout", "unviable"):
         path = out / "mutants.out" / f"{outcome}.txt"
         results[outcome] = path.read_text().splitlines() if path.exists() else []
+    return results
+
+
+def run_file(tree, work, env, file, seconds):
+    """Mutates one file; what the quick run did not catch is tried again thoroughly. The mutants, by outcome."""
+    out = work / "results" / file.replace("/", "-")
+    # The driver's own tests are the slowest, and know little about the rest.
+    driver = ["--test", "driver"] if file.endswith("driver.rs") else []
+    own = ["--test-package", "duologue-core", "--", "--offline", "--lib", *driver, "--"]
+    everything = ["--test-package", "duologue-core", "--test-package", "duologue-tests"]
+    everything += ["--", "--offline", "--lib", "--test", "all", *driver, "--"]
+    began = time.monotonic()
+    # The session has no tests of its own but those of the other package.
+    first = everything if "session" in file else own
+    results = run_mutants(tree, {**env, **QUICK}, out, ["--file", file], first, seconds)
+    if results["missed"]:
+        which = ["--file", file]
+        for mutant in results["missed"]:
+            which += ["--re", f"^{re.escape(mutant)}$"]
+        second = run_mutants(tree, {**env, **THOROUGH}, out / "again", which, everything, 4 * seconds)
+        results["missed"] = second["missed"]
+        for outcome in ("caught", "timeout"):
+            results[outcome] += second[outcome]
     results["seconds"] = round(time.monotonic() - began)
     (out / "results.json").write_text(json.dumps(results, indent=1))
     return results
@@ -156,9 +171,10 @@ def main():
             for file in chosen(files, options.words):
                 print(f"{len(files[file]):5} {file}")
             return 0
-        baseline = ["cargo", "test", "--offline", "-q", "-p", "duologue-core", "-p", "duologue-tests", "--lib", "--tests"]
+        baseline = ["cargo", "test", "--offline", "-q", "-p", "duologue-core", "-p", "duologue-tests"]
+        baseline += ["--lib", "--tests", "--", "--skip", "every_transition_cause"]
         print("without a mutant ...", flush=True)
-        subprocess.run(baseline, cwd=tree, env=env, stdout=subprocess.DEVNULL, check=True, timeout=900)
+        subprocess.run(baseline, cwd=tree, env={**env, **QUICK}, stdout=subprocess.DEVNULL, check=True, timeout=900)
         end = time.monotonic() + 60 * options.minutes
         bad = []
         for file in chosen(files, options.words):
