@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use duologue_core::{
-    Cause, CloseIntent, CloseOrder, Code, Config, Cx, Misuse, NoTimers, OnPeerFinish, Phase, Protocol, RecvBuf, Refused,
-    Release, SendState, Side, Step, TimeoutReason,
+    Cause, CloseIntent, CloseOrder, Code, Config, Cx, Misuse, NoTimers, OnPeerFinish, Phase, Protocol, RecvBuf,
+    Refused, Release, SendState, Side, Step, TimeoutReason,
 };
 
 mod pump;
