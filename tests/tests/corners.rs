@@ -3,15 +3,15 @@
 use core::convert::Infallible;
 use core::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use duologue_core::{
-    Cause, CloseIntent, CloseOrder, Code, Config, Cx, Misuse, NoTimers, OnPeerFinish, Phase, Protocol, RecvBuf,
-    Refused, Release, SendState, Side, Step, TimeoutReason,
+    Cause, CloseIntent, CloseOrder, Code, Config, Cx, Event, FaultKind, Misuse, NoTimers, OnPeerFinish, Operation,
+    Phase, Protocol, RecvBuf, Refused, Release, SendState, Session, Side, Step, TimeoutReason, Timeouts,
 };
 
 mod pump;
 
-use pump::cast::{START, at, ending, hear, lines, open, pass, say, small};
+use pump::cast::{START, at, ending, fault, hear, hear_at, lines, open, pass, say, small};
 use pump::{events, output};
 
 /// A protocol that is told what to do wrong.
@@ -154,4 +154,85 @@ fn the_counters_count() {
     assert_eq!((stats.bytes_received, stats.bytes_transmitted), (16, 4));
     assert_eq!((stats.events, stats.accepted, stats.flushed), (3, 2, 1));
     assert_eq!(session.buffered(), (2, 5));
+}
+
+// Questions.
+
+#[test]
+fn questions_are_answered_from_the_state() {
+    let timeouts = Timeouts::none().handshake(Some(Duration::from_secs(3)));
+    let mut session = Session::connecting(Odd::default(), small(64).timeouts(timeouts), 1, START).unwrap();
+    assert!(!session.is_established() && !session.is_over() && session.cause().is_none());
+    assert_eq!(session.interest().deadline, None, "the handshake has not begun");
+    session.connected(at(1));
+    assert!(session.is_established() && session.interest().read);
+    assert_eq!((session.room(), session.buffered(), session.last_activity()), (64, (0, 0), at(1)));
+    assert_eq!(session.config().limits.send_buffer, 64);
+    assert!(!session.protocol().busy);
+
+    hear_at(&mut session, at(2), b"x");
+    assert!(session.has_message() && session.has_event());
+    assert_eq!(session.last_activity(), at(2));
+    assert_eq!(events(&mut session, at(2)).len(), 1);
+    assert!(!session.has_message() && !session.has_event());
+
+    let sent = session.send(at(3), Bytes::from_static(b"abc"));
+    assert!(sent.is_ok());
+    assert_eq!(session.buffered(), (0, 3));
+    session.transmitted(at(4), 3);
+    assert_eq!(session.last_activity(), at(4));
+
+    session.abort(at(5), Code(9));
+    assert_eq!(session.cause(), Some(&Cause::LocalAbort(Code(9))));
+    assert_eq!(ending(&mut session, at(5)).cause, Cause::LocalAbort(Code(9)));
+}
+
+#[test]
+fn buffers_are_lent_only_where_there_is_none_and_come_back_only_when_empty() {
+    let mut session = open(Odd::default(), small(64));
+    let buffer = || BytesMut::with_capacity(128);
+    assert_eq!(session.wants_buffers(), (true, true));
+    assert!(session.lend_recv(buffer()).is_none() && session.lend_send(buffer()).is_none());
+    assert_eq!(session.wants_buffers(), (false, false));
+    assert!(session.lend_recv(buffer()).is_some() && session.lend_send(buffer()).is_some(), "there is one already");
+
+    hear(&mut session, b"xy");
+    assert!(session.send(START, Bytes::from_static(b"abc")).is_ok());
+    assert!(session.reclaim_recv().is_none() && session.reclaim_send().is_none(), "bytes are in them");
+    let _ = (events(&mut session, START), output(&mut session, START));
+    assert!(session.reclaim_recv().is_some_and(|buffer| buffer.is_empty()));
+    assert!(session.reclaim_send().is_some_and(|buffer| buffer.is_empty()));
+    assert_eq!(session.wants_buffers(), (true, true));
+}
+
+// Faults of the transport.
+
+#[test]
+fn faults_keep_their_kind_and_a_broken_pipe_is_the_peers_reset() {
+    for (kind, reset) in [(FaultKind::Reset, true), (FaultKind::BrokenPipe, true), (FaultKind::TimedOut, false)] {
+        for operation in [Operation::Read, Operation::Write, Operation::ShutdownWrite] {
+            let mut session = lines(Config::new());
+            let what = fault(kind, operation);
+            session.transport_failed(START, what);
+            let cause = if reset { Cause::PeerReset } else { Cause::Transport(what) };
+            assert_eq!(session.cause(), Some(&cause), "{what}");
+            assert_eq!(
+                session.interest().release.is_some(),
+                operation == Operation::Read,
+                "{what}: who can read, does"
+            );
+            assert_eq!(session.interest().read, operation != Operation::Read, "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_fails_after_the_release_changes_nothing() {
+    let mut session = lines(Config::new());
+    session.abort(START, Code(1));
+    session.released();
+    session.transport_failed(START, fault(FaultKind::Truncated, Operation::Read));
+    session.received_eof(START);
+    let Some(Event::Closed(closed)) = session.poll_event(START) else { panic!("it is over") };
+    assert_eq!(closed.cause, Cause::LocalAbort(Code(1)));
 }
