@@ -8,6 +8,7 @@ them. `cargo mutants` works in that copy, one mutant at a time, on the files ask
     run.py                       every file of the core
     run.py session send_queue    files of the core whose path contains one of these words, in this order
     run.py --minutes 40          stops after that time, between two files
+    run.py --quick               a first look, on a busy machine
     run.py --in DIR              keeps tree, build and results in DIR, to go on from there later
     run.py --list                the number of mutants of each file
 
@@ -116,7 +117,7 @@ def run_mutants(tree, env, out, which, tests, seconds):
     return results
 
 
-def run_file(tree, work, env, file, seconds):
+def run_file(tree, work, env, file, seconds, quick):
     """Mutates one file; what the quick run did not catch is tried again thoroughly. The mutants, by outcome."""
     out = work / "results" / file.replace("/", "-")
     # The driver's own tests are the slowest, and know little about the rest.
@@ -128,7 +129,7 @@ def run_file(tree, work, env, file, seconds):
     # The session has no tests of its own but those of the other package.
     first = everything if "session" in file else own
     results = run_mutants(tree, {**env, **QUICK}, out, ["--file", file], first, seconds)
-    if results["missed"]:
+    if results["missed"] and not quick:
         which = ["--file", file]
         for mutant in results["missed"]:
             which += ["--re", f"^{re.escape(mutant)}$"]
@@ -158,6 +159,7 @@ def main():
     parser.add_argument("words", nargs="*", help="files whose path contains one of these words")
     parser.add_argument("--minutes", type=float, default=600, help="stop after this time, between two files")
     parser.add_argument("--timeout", type=int, default=60, help="seconds for the tests of one mutant")
+    parser.add_argument("--quick", action="store_true", help="no run without a mutant, and no second pass: a first look")
     parser.add_argument("--in", dest="folder", type=Path, help="work and keep everything there")
     parser.add_argument("--list", action="store_true", help="count the mutants of each file and do nothing")
     options = parser.parse_args()
@@ -173,15 +175,16 @@ def main():
             return 0
         baseline = ["cargo", "test", "--offline", "-q", "-p", "duologue-core", "-p", "duologue-tests"]
         baseline += ["--lib", "--tests", "--", "--skip", "every_transition_cause"]
-        print("without a mutant ...", flush=True)
-        subprocess.run(baseline, cwd=tree, env={**env, **QUICK}, stdout=subprocess.DEVNULL, check=True, timeout=900)
+        if not options.quick:
+            print("without a mutant ...", flush=True)
+            subprocess.run(baseline, cwd=tree, env={**env, **QUICK}, stdout=subprocess.DEVNULL, check=True, timeout=900)
         end = time.monotonic() + 60 * options.minutes
         bad = []
         for file in chosen(files, options.words):
             if time.monotonic() > end:
                 print(f"not reached: {file} ({len(files[file])} mutants)")
                 continue
-            results = run_file(tree, work, env, file, options.timeout)
+            results = run_file(tree, work, env, file, options.timeout, options.quick)
             counts = ", ".join(f"{len(results[key])} {key}" for key in ("caught", "missed", "timeout", "unviable"))
             print(f"{file}: {counts} of {len(files[file])} in {results['seconds']} s", flush=True)
             for outcome in ("missed", "timeout"):
