@@ -121,7 +121,7 @@ def run_file(tree, work, env, file, seconds, quick):
     """Mutates one file; what the quick run did not catch is tried again thoroughly. The mutants, by outcome."""
     out = work / "results" / file.replace("/", "-")
     # The driver's own tests are the slowest, and know little about the rest.
-    driver = ["--test", "driver"] if file.endswith("driver.rs") else []
+    driver = ["--test", "driver", "--test", "driver_calls"] if file.endswith("driver.rs") else []
     own = ["--test-package", "duologue-core", "--", "--offline", "--lib", *driver, "--"]
     everything = ["--test-package", "duologue-core", "--test-package", "duologue-tests"]
     everything += ["--", "--offline", "--lib", "--test", "all", *driver, "--"]
