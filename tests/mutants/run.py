@@ -29,6 +29,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True  # the script that is imported below is no library
 ROOT = HERE.parent.parent
 SUITES = ("allocation", "behaviours", "chunking", "corners", "exhaustive", "laws", "scenarios")
 
