@@ -192,3 +192,57 @@ impl<V: fmt::Display> fmt::Display for Closed<V> {
 }
 
 impl<V: core::error::Error + 'static> core::error::Error for Closed<V> {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, Error)]
+    #[error("nonsense")]
+    struct Nonsense;
+
+    fn closed(cause: Cause<Nonsense>, unsent: u64, undelivered: u64) -> Closed<Nonsense> {
+        Closed { cause, phase: Phase::Open, unsent, undelivered, peer_finished: false, finished_first: None }
+    }
+
+    #[test]
+    fn an_end_tells_its_cause_and_only_the_losses_that_there_were() {
+        let told = |cause, unsent, undelivered| closed(cause, unsent, undelivered).to_string();
+        assert_eq!(told(Cause::LocalClose(Code(7)), 0, 0), "closed by us with code 7");
+        assert_eq!(told(Cause::PeerReset, 1, 0), "connection reset by the peer; 1 accepted messages were not sent");
+        assert_eq!(
+            told(Cause::Violation(Nonsense), 0, 1),
+            "protocol violation by the peer: nonsense; 1 received bytes were not delivered"
+        );
+        let truncated = |missing| Cause::<Nonsense>::Truncated { missing }.to_string();
+        assert_eq!(truncated(Some(3)), "the peer's stream ended inside a message, 3 bytes missing");
+        assert_eq!(truncated(None), "the peer's stream ended inside a message");
+    }
+
+    #[test]
+    fn an_end_is_orderly_if_somebody_wanted_it() {
+        let orderly: [Cause<Nonsense>; 4] =
+            [Cause::LocalClose(Code(0)), Cause::LocalFinished, Cause::PeerFinished, Cause::PeerClose(Code(0))];
+        assert!(orderly.iter().all(Cause::is_orderly));
+        let disorderly: [Cause<Nonsense>; 5] = [
+            Cause::LocalAbort(Code(0)),
+            Cause::Truncated { missing: None },
+            Cause::PeerReset,
+            Cause::Timeout(TimeoutReason::Idle),
+            Cause::Violation(Nonsense),
+        ];
+        assert!(disorderly.iter().all(|cause| !cause.is_orderly()));
+        let mut names: alloc::vec::Vec<_> = orderly.iter().chain(&disorderly).map(Cause::kind).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 9, "each has a name of its own");
+        assert_eq!(Cause::<Nonsense>::PeerReset.kind(), "peer-reset");
+    }
+
+    #[test]
+    fn a_close_knows_its_code() {
+        assert_eq!((CloseIntent::Goodbye(Code(1)).code(), CloseIntent::Flush(Code(2)).code()), (Code(1), Code(2)));
+    }
+}

@@ -23,19 +23,28 @@ const SLICES: usize = 32;
 /// Messages handled in place between two rounds.
 const BATCH: usize = 4096;
 
-/// Moves bytes. Each method is a poll: it registers the waker and returns `Pending`, or does its work now.
+/// Moves bytes. Each method is a poll: it does its work now, or registers the waker of `cx` for the moment when it could
+/// and returns `Pending`, having done nothing at all. Reading and writing wait at the same time, so each needs a place of
+/// its own for its waker; the newest one counts. Methods may be polled without need, and must then say the same again.
+///
+/// A transport decides nothing: it does not retry, has no time-outs, and does not close by itself after an error.
 pub trait Transport {
-    /// Reads into `buf`, never more than its limit, and tells how many bytes: 0 is the peer's FIN.
+    /// Reads into `buf`, never more than its limit, and tells how many bytes: 0 is the peer's FIN. It is only asked for
+    /// while there is room, so 0 never means that there was none; nothing to read is `Pending`.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut Limit<&mut BytesMut>,
     ) -> Poll<Result<usize, TransportFault>>;
 
-    /// Writes from the front of `slices`, in order, and tells how many bytes were taken: at least 1.
+    /// Writes from the front of `slices`, in order, and tells how many bytes were taken: at least 1, or it is an error.
+    /// A transport without a vectored write takes from the first slice only. What it buffers inside (TLS) it must push
+    /// on by itself, also when only `poll_read` is called.
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, TransportFault>>;
 
     /// Sends FIN: the peer reads the end of our stream, and we can still read. Everything written before arrives first.
+    /// The `poll_close` of some runtimes' sockets sends nothing; `shutdown` for writing does. A transport that has no end
+    /// of stream to send is done at once.
     fn poll_shutdown_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>>;
 
     /// Lets the transport go: [`Release::Abort`] resets it where that exists.
@@ -145,7 +154,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         self.yield_now(cx)
     }
 
-    /// Drives until something changes for the application: an event, or room. Ready if something moved.
+    /// One round of writing, reading and looking at the clock, whether or not events wait: for an application that waits
+    /// for room before it takes further events. Ready if something moved; otherwise the waker is registered.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.round(cx) {
             Round::Moved | Round::Written => Poll::Ready(()),
@@ -153,7 +163,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         }
     }
 
-    /// Writes what is queued once, if the transport takes it now.
+    /// Writes what is queued once, if the transport takes it now. It waits for nothing: poll something else afterwards.
     pub fn poll_write_once(&mut self, cx: &mut Context<'_>) {
         if self.session.wants_write() {
             self.refresh();

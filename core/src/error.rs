@@ -244,3 +244,38 @@ impl Operation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn every_refusal_gives_the_command_back_and_tells_whether_to_wait() {
+        let all = vec![
+            (SendError::Full { command: 'x', need: 5, room: 3 }, true),
+            (SendError::NotOpen { command: 'x' }, true),
+            (SendError::TooLarge { command: 'x', need: 9, limit: 8 }, false),
+            (SendError::Finished { command: 'x' }, false),
+            (SendError::Closed { command: 'x' }, false),
+            (SendError::Invalid { command: 'x', why: "it is" }, false),
+        ];
+        for (error, temporary) in all {
+            assert_eq!(error.is_temporary(), temporary, "{error}");
+            let text = error.to_string();
+            let other = error.clone().map(u32::from);
+            assert_eq!(other.to_string(), text, "the same error, of another command");
+            assert_eq!((error.into_command(), other.into_command()), ('x', 120));
+        }
+    }
+
+    #[test]
+    fn a_fault_tells_what_happened_while_what_was_done_and_the_systems_number() {
+        let mut fault = TransportFault::new(FaultKind::Reset, Operation::Write);
+        assert_eq!(fault.to_string(), "connection reset while writing");
+        fault.os_code = Some(104);
+        assert_eq!(fault.to_string(), "connection reset while writing (os error 104)");
+    }
+}

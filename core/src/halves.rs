@@ -169,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_state_does_is_as_documented() {
+        let recv = |does: fn(RecvState) -> bool| RecvState::ALL.iter().copied().filter(move |s| does(*s));
+        assert!(recv(RecvState::reads).eq([RecvState::Open, RecvState::Discarding]));
+        assert!(recv(RecvState::decodes).eq([RecvState::Open, RecvState::Draining, RecvState::Salvaging]));
+        assert!(recv(RecvState::is_over).eq([RecvState::Finished, RecvState::Closed]));
+        let send = |does: fn(SendState) -> bool| SendState::ALL.iter().copied().filter(move |s| does(*s));
+        assert!(send(SendState::writes).eq([SendState::Open, SendState::Closing, SendState::Flushing]));
+        assert!(send(SendState::is_over).eq([SendState::Finished, SendState::Closed]));
+    }
+
+    #[test]
     fn nothing_leaves_an_ended_half() {
         assert!(RecvInput::ALL.iter().all(|i| RecvState::Closed.on(*i).is_none()));
         for state in [SendState::Finished, SendState::Closed] {

@@ -100,7 +100,7 @@ impl<T: TimerSet> Timers<T> {
         }
     }
 
-    /// Disarms every timer due at `now` and calls `fire` with it, each at most once.
+    /// The timers that are due at `now`, as they are armed at this moment.
     pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = T> + use<T> {
         let slots = self.slots.clone();
         T::ALL
@@ -117,5 +117,76 @@ impl<T: TimerSet> Timers<T> {
                 *slot = tick;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Two {
+        A,
+        B,
+    }
+
+    impl TimerSet for Two {
+        type Slots = [Option<Instant>; 2];
+        const ALL: &'static [Self] = &[Self::A, Self::B];
+
+        fn index(self) -> usize {
+            self as usize
+        }
+
+        fn reason(self) -> TimeoutReason {
+            TimeoutReason::Protocol(if self == Self::A { "a" } else { "b" })
+        }
+    }
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    fn due(timers: &Timers<Two>, now: u64) -> alloc::vec::Vec<Two> {
+        timers.due(at(now)).collect()
+    }
+
+    #[test]
+    fn the_earliest_is_next_and_what_is_due_is_told_to_the_nanosecond() {
+        let mut timers = Timers::new();
+        assert_eq!((timers.next(), due(&timers, u64::MAX)), (None, alloc::vec![]));
+        timers.set(Two::A, at(20));
+        timers.set(Two::B, at(10));
+        assert_eq!(timers.next(), Some(Deadline { at: at(10), reason: TimeoutReason::Protocol("b") }));
+        assert_eq!(due(&timers, 9), []);
+        assert_eq!(due(&timers, 10), [Two::B]);
+        assert_eq!(due(&timers, 20), [Two::A, Two::B]);
+        timers.set(Two::B, at(30));
+        assert_eq!((timers.get(Two::A), timers.get(Two::B)), (Some(at(20)), Some(at(30))), "armed anew, it moves");
+    }
+
+    #[test]
+    fn disarming_one_leaves_the_other() {
+        let mut timers = Timers::new();
+        timers.set(Two::A, at(1));
+        timers.set(Two::B, at(2));
+        timers.clear(Two::A);
+        assert_eq!((timers.get(Two::A), timers.get(Two::B)), (None, Some(at(2))));
+        timers.clear_all();
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn what_was_armed_for_the_past_comes_one_tick_later_and_the_rest_stays() {
+        let mut timers = Timers::new();
+        timers.set(Two::A, at(5));
+        timers.set(Two::B, at(11));
+        timers.push_past(at(10));
+        assert_eq!((timers.get(Two::A), timers.get(Two::B)), (Some(at(11)), Some(at(11))));
+        timers.push_past(at(11));
+        assert_eq!((timers.get(Two::A), timers.get(Two::B)), (Some(at(12)), Some(at(12))), "due now is past as well");
+        timers.set(Two::A, at(20));
+        timers.push_past(at(11));
+        assert_eq!(timers.get(Two::A), Some(at(20)));
     }
 }

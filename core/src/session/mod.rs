@@ -92,7 +92,18 @@ enum Opening {
     Established,
 }
 
-/// One conversation over one byte stream. See the module and [`Interest`].
+/// One conversation over one byte stream, as a deterministic machine: it has no clock, no socket and no thread.
+///
+/// | you | call |
+/// |---|---|
+/// | ask what it wants now | [`interest`](Self::interest): as often as you like, and again after every other call |
+/// | say what happened | [`received`](Self::received), [`received_eof`](Self::received_eof), [`transmitted`](Self::transmitted), [`shutdown_done`](Self::shutdown_done), [`transport_failed`](Self::transport_failed), [`released`](Self::released), [`handle_timeout`](Self::handle_timeout) |
+/// | want something | [`send`](Self::send), [`finish`](Self::finish), [`shutdown_read`](Self::shutdown_read), [`close`](Self::close), [`abort`](Self::abort) |
+/// | take what came | [`poll_event`](Self::poll_event), and [`handle`](Self::handle) under [`Delivery::InPlace`] |
+///
+/// All but the questions take the time of the call, from one clock that never goes back (a time earlier than the last
+/// one counts as the last one). It ends exactly once, with [`Event::Closed`], after its transport was
+/// [`released`](Self::released). Most people let a [`Driver`](crate::driver::Driver) make these calls.
 pub struct Session<P: Protocol> {
     protocol: P,
     config: Arc<Config>,
