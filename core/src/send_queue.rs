@@ -1,6 +1,7 @@
 //! The send queue: bytes on their way out, bounded, with a ledger of which message they belong to.
 
 use alloc::collections::VecDeque;
+use core::hash::{Hash, Hasher};
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,7 +19,7 @@ pub struct NoRoom {
 }
 
 /// What a protocol writes to: messages in `command`, answers of its own anywhere.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SendQueue {
     /// Everything that was copied, in order; the first `head` bytes are already transmitted.
     copied: BytesMut,
@@ -46,13 +47,13 @@ pub(crate) enum QueueFault {
     Misuse(Misuse),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Segment {
     Copied(usize),
     Shared(Bytes),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Command {
     /// Bytes written so far.
     written: usize,
@@ -61,13 +62,21 @@ struct Command {
 }
 
 /// A point to which a refused command is undone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Mark {
     copied: usize,
     segments: usize,
     last_copied: Option<usize>,
     data: usize,
     held: u64,
+}
+
+/// What is queued and what it counts as; how the queue lies in memory is left out.
+impl Hash for SendQueue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let copied = self.copied.get(self.head..).unwrap_or_default();
+        (copied, &self.order, &self.ledger, self.data, self.control, self.closed).hash(state);
+    }
 }
 
 impl SendQueue {
@@ -493,7 +502,7 @@ impl Drop for Writer<'_> {
 }
 
 /// Counts messages against the bytes that carry them (law L14). Equal neighbours share one entry.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Ledger {
     runs: VecDeque<Run>,
     /// Bytes of the front run's first message that are already transmitted.
@@ -504,7 +513,7 @@ pub(crate) struct Ledger {
     pub(crate) held: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Run {
     len: u32,
     count: u32,

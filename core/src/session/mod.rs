@@ -15,6 +15,7 @@ mod ending;
 mod facts;
 mod intents;
 mod receive;
+mod state;
 mod upgrade;
 
 use alloc::collections::VecDeque;
@@ -85,7 +86,7 @@ pub struct Stats {
     pub flushed: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Opening {
     Connecting,
     Handshaking,
@@ -93,6 +94,9 @@ enum Opening {
 }
 
 /// One conversation over one byte stream. See the module and [`Interest`].
+///
+/// A copy goes on as the original would: for searches over all that can happen.
+#[derive(Clone)]
 pub struct Session<P: Protocol> {
     protocol: P,
     config: Arc<Config>,
@@ -149,7 +153,7 @@ pub struct Session<P: Protocol> {
 }
 
 /// The peer's FIN as the application sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum PeerFinished {
     NotYet,
     Seen,

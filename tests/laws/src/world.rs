@@ -21,16 +21,16 @@ use crate::subject::{Handling, Role, Subject};
 const SLICES: usize = 8;
 
 /// One direction of the link: towards the side with the same index.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pipe {
     pub(crate) bytes: VecDeque<u8>,
     pub(crate) capacity: usize,
-    frozen: bool,
+    pub(crate) frozen: bool,
     /// After the bytes comes a FIN, or a reset.
     pub(crate) fin: bool,
     pub(crate) reset: bool,
     /// What is written from now on vanishes.
-    cut: bool,
+    pub(crate) cut: bool,
 }
 
 impl Pipe {
@@ -66,7 +66,7 @@ pub struct World<'s, S: Subject> {
     pub(crate) sides: [Side<S>; 2],
     pub(crate) pipes: [Pipe; 2],
     pub(crate) now: Instant,
-    clock_back: u64,
+    pub(crate) clock_back: u64,
     /// Calls that had an effect.
     pub(crate) steps: u64,
     /// Somebody else wrote or cut what a side reads.
