@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use duologue_core::framed::{Endian, Framed, LengthPrefixed};
-use duologue_core::{CloseOrder, Config, Limits, OnPeerFinish, Protocol, Rng, Timeouts};
-use duologue_laws::subjects::{Chat, ChatEvent, ChatProtocol, Greeter, GreeterProtocol};
+use duologue_core::{CloseOrder, Config, Limits, OnPeerFinish, Rng, Timeouts};
+use duologue_laws::subjects::{Chat, Greeter};
 use duologue_laws::{
     CommandOf, End, EventOf, Model, Reference, Role, Script, Searched, Subject, ViolationOf, every_move, search,
 };
@@ -140,38 +140,140 @@ fn peer_first(config: Config) -> Config {
     config.close_order(CloseOrder::PeerFirst { within: Duration::from_millis(2_503) })
 }
 
-/// A seed whose message is one letter.
-fn one_letter<S: Subject>(subject: &S, length: impl Fn(&CommandOf<S>) -> usize) -> u64 {
-    let one = |seed: &u64| length(&subject.command(Role::Client, &mut Rng::new(*seed))) == 1;
-    (0..10_000).find(one).expect("some seed makes a message of one letter")
-}
-
 fn most_states() -> usize {
     std::env::var("DUOLOGUE_STATES").ok().and_then(|states| states.parse().ok()).unwrap_or(STATES)
 }
 
-/// Searches, prints how far it came, and wants at least as many states as there are at `depth`.
-fn check<S: Subject>(what: &str, pair: &Pair<S>, model: Model) -> Searched
-where
-    S::Protocol: Clone + Hash,
-    EventOf<S>: Hash,
-    ViolationOf<S>: Hash,
-{
-    let began = Instant::now();
-    let found = search(pair, &model).unwrap_or_else(|failure| panic!("{what}: {failure}"));
-    println!("{} {what}: {found}, {:.1} s", pair.name(), began.elapsed().as_secs_f64());
-    assert!(found.complete || found.states >= most_states(), "the search of {what} stopped early: {found}");
-    found
+/// The names of moves, without the side.
+const WHOLE: &[&str] = &["transmit all", "read all", "poll", "send", "shutdown_done", "release"];
+const PARTIAL: &[&str] = &["transmit 1", "read 1", "poll", "send", "shutdown_done", "release"];
+
+/// One search.
+struct Case {
+    what: &'static str,
+    configs: [Config; 2],
+    /// The moves that are made at each side; all of them if there are none.
+    moves: Vec<&'static str>,
+    messages: u64,
+    /// Bytes that the link holds in each direction.
+    capacity: usize,
+    connecting: bool,
+    /// The fewest states that there must be.
+    floor: usize,
 }
 
-fn model(seed: u64, messages: u64, capacity: usize) -> Model {
-    let start = Script { capacity: [capacity; 2], ..Script::empty(0) };
-    Model { start, moves: every_move(seed), messages, depth: usize::MAX, most_states: most_states() }
+impl Case {
+    fn new(what: &'static str, config: Config, moves: &[&[&'static str]]) -> Self {
+        let configs = [config.clone(), config];
+        Self { what, configs, moves: moves.concat(), messages: 1, capacity: 1, connecting: false, floor: STATES }
+    }
+
+    /// Searches, prints how far it came, and wants at least as many states as the floor.
+    fn check<S: Subject>(self, subject: S) -> Searched
+    where
+        S::Protocol: Clone + Hash,
+        EventOf<S>: Hash,
+        ViolationOf<S>: Hash,
+    {
+        let began = Instant::now();
+        let chosen = |name: &str| {
+            let own = name.split_once(' ').map_or(name, |(_, own)| own);
+            self.moves.is_empty() || self.moves.contains(&own)
+        };
+        let alike = self.configs[0] == self.configs[1] && !self.connecting && subject.name() != "greeter";
+        let empty = Script::empty(0);
+        let model = Model {
+            start: Script { capacity: [self.capacity; 2], connecting: self.connecting, ..empty },
+            alike,
+            moves: every_move(one_letter(&subject)).into_iter().filter(|(name, _)| chosen(name)).collect(),
+            messages: self.messages,
+            depth: usize::MAX,
+            most_states: most_states(),
+        };
+        let pair = Pair { subject, configs: self.configs };
+        let what = format!("{}, {}", pair.name(), self.what);
+        let found = search(&pair, &model).unwrap_or_else(|failure| panic!("{what}: {failure}"));
+        println!("{what}: {found}, {:.1} s", began.elapsed().as_secs_f64());
+        let floor = self.floor.min(most_states());
+        assert!(found.states >= floor, "{what}: only {found}, where {floor} states are known");
+        found
+    }
+}
+
+/// A seed whose message is short.
+fn one_letter<S: Subject>(subject: &S) -> u64 {
+    let length = |seed: u64| format!("{:?}", subject.command(Role::Client, &mut Rng::new(seed))).len();
+    (0..1_000).filter(|seed| length(*seed) > 3).min_by_key(|seed| length(*seed)).unwrap_or_default()
 }
 
 #[test]
-fn letters_probe() {
-    let both = narrow(2, 2);
-    let pair = Pair { subject: Letters, configs: [both.clone(), both] };
-    check("local first", &pair, model(0, 1, 1));
+fn everything_that_may_happen() {
+    Case::new("every move", narrow(2, 2), &[]).check(Letters);
+}
+
+#[test]
+fn everything_that_may_happen_with_a_close_handshake() {
+    Case::new("every move", narrow(22, 6), &[]).check(Chat);
+}
+
+#[test]
+fn two_messages_each_way_byte_by_byte() {
+    let mut case = Case::new("finish, byte by byte", narrow(2, 3), &[PARTIAL, &["finish"]]);
+    case.messages = 2;
+    case.check(Letters);
+}
+
+#[test]
+fn closing_and_the_clock() {
+    let closing = ["finish", "close goodbye", "close flush", "deadline"];
+    Case::new("closing, us first", narrow(2, 2), &[WHOLE, &closing]).check(Letters);
+    Case::new("closing, the peer first", peer_first(narrow(2, 2)), &[WHOLE, &closing]).check(Letters);
+    let mut mixed = Case::new("closing, both want the server first", narrow(2, 2), &[WHOLE, &closing]);
+    mixed.configs[0] = peer_first(narrow(2, 2));
+    mixed.check(Letters);
+}
+
+#[test]
+fn goodbyes_and_the_clock() {
+    let closing = ["finish", "close goodbye", "close flush", "deadline"];
+    Case::new("closing, us first", narrow(22, 6), &[WHOLE, &closing]).check(Chat);
+    Case::new("closing, the peer first", peer_first(narrow(22, 6)), &[WHOLE, &closing]).check(Chat);
+}
+
+#[test]
+fn half_closed_sessions() {
+    let moves = ["finish", "shutdown_read", "close goodbye", "deadline", "FIN of the link"];
+    for (what, policy) in [
+        ("half-closed, flush then finish", OnPeerFinish::FlushThenFinish),
+        ("half-closed, keep sending", OnPeerFinish::KeepSending),
+        ("half-closed, abort", OnPeerFinish::Abort),
+    ] {
+        Case::new(what, narrow(2, 2).on_peer_finish(policy), &[WHOLE, &moves]).check(Letters);
+    }
+}
+
+#[test]
+fn a_link_that_fails() {
+    let moves = ["abort", "close goodbye", "write fails", "FIN of the link", "RST of the link"];
+    Case::new("a link that fails", narrow(2, 2), &[PARTIAL, &moves]).check(Letters);
+    Case::new("a link that fails", narrow(22, 6), &[PARTIAL, &moves]).check(Chat);
+}
+
+/// No deadline is armed but the peer-first one, so whatever waits for time to pass is a deadlock.
+#[test]
+fn without_any_time_out() {
+    let timeless = |config: Config| config.timeouts(Timeouts::none());
+    let moves = ["finish", "close goodbye", "close flush", "abort"];
+    Case::new("no time-outs", timeless(narrow(2, 2)), &[PARTIAL, &moves]).check(Letters);
+    Case::new("no time-outs", timeless(narrow(22, 6)), &[PARTIAL, &moves]).check(Chat);
+    let lingers = Timeouts::none().linger(Some(Duration::from_millis(907)));
+    let both = peer_first(narrow(22, 6).timeouts(lingers));
+    Case::new("both want the peer first", both, &[WHOLE, &moves, &["deadline"]]).check(Chat);
+}
+
+#[test]
+fn an_opening() {
+    let mut case = Case::new("an opening", narrow(16, 20), &[WHOLE, &["connected", "finish", "close goodbye", "deadline"]]);
+    case.connecting = true;
+    case.check(Greeter);
 }

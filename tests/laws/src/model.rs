@@ -28,6 +28,9 @@ pub struct Model {
     pub start: Script,
     /// What may happen at any moment: a name, and the calls.
     pub moves: Vec<(String, Vec<Call>)>,
+    /// The two sides are alike: the same protocol, configuration and link. Of two states that differ only in who is
+    /// who, one is searched.
+    pub alike: bool,
     /// Messages that each side may send.
     pub messages: u64,
     /// Moves in a row.
@@ -108,10 +111,11 @@ where
     EventOf<S>: Hash,
     ViolationOf<S>: Hash,
 {
-    let start = World::new(subject, &model.start);
+    let seed = model.start.seed;
+    let start = World::seeded(subject, &model.start, [seed, seed]);
     let mut search = Search { subject, model, ways: vec![(0, 0)], seen: HashSet::new(), ends: Default::default() };
     let mut found = Searched { states: 1, complete: true, ..Searched::default() };
-    search.seen.insert(start.state());
+    search.seen.insert(start.state_if(model.alike));
     let mut frontier = vec![(0, start)];
     while !frontier.is_empty() && found.depth < model.depth {
         let mut next = Vec::new();
@@ -124,7 +128,7 @@ where
                 let mut after = world.fork();
                 let moved = calls.iter().try_for_each(|call| after.apply(call));
                 moved.map_err(|broken| search.report(way, Some(index), broken))?;
-                let state = after.state();
+                let state = after.state_if(model.alike);
                 if !search.seen.insert(state) {
                     continue;
                 }
@@ -176,11 +180,11 @@ where
         if !alone.ends_by_itself() {
             alone.close_both()?;
         }
-        alone.come_to_an_end(left_alone, true)?;
+        alone.come_to_an_end(left_alone, self.model.alike, true)?;
         if world.can_end_in_no_time() {
             let mut together = world.fork();
             together.finish_both()?;
-            together.come_to_an_end(finished, false)?;
+            together.come_to_an_end(finished, self.model.alike, false)?;
         }
         Ok(())
     }
@@ -224,19 +228,35 @@ where
     /// A number for everything that decides how the world and the laws go on.
     #[must_use]
     pub fn state(&self) -> u64 {
+        self.state_of([self.side_state(0), self.side_state(1)])
+    }
+
+    /// The same for worlds whose sides are alike: it makes no difference which of them is where.
+    fn state_if(&self, alike: bool) -> u64 {
+        let mut sides = [self.side_state(0), self.side_state(1)];
+        if alike {
+            sides.sort_unstable();
+        }
+        self.state_of(sides)
+    }
+
+    fn state_of(&self, sides: [u64; 2]) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.now, self.clock_back, self.tampered).hash(&mut hasher);
-        for side in &self.sides {
-            side.session.hash(&mut hasher);
-            (side.connected, side.told, side.heard, side.spoke, side.lingered).hash(&mut hasher);
-            (side.peer_finished, side.closed.is_some(), side.after_closed, side.accepted_count).hash(&mut hasher);
-            (side.eof_given, side.fin_done, side.eof_before_fin, side.released).hash(&mut hasher);
-            (side.finish_called, side.read_shut, side.misused).hash(&mut hasher);
-            (&side.first_cause, side.wants, side.due, side.queued_since).hash(&mut hasher);
-        }
-        for Pipe { bytes, capacity: _, frozen, fin, reset, cut } in &self.pipes {
-            (bytes, frozen, fin, reset, cut).hash(&mut hasher);
-        }
+        (self.now, self.clock_back, self.tampered, sides).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn side_state(&self, i: usize) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let side = &self.sides[i];
+        side.session.hash(&mut hasher);
+        (side.connected, side.told, side.heard, side.spoke, side.lingered).hash(&mut hasher);
+        (side.peer_finished, side.closed.is_some(), side.after_closed, side.accepted_count).hash(&mut hasher);
+        (side.eof_given, side.fin_done, side.eof_before_fin, side.released).hash(&mut hasher);
+        (side.finish_called, side.read_shut, side.misused).hash(&mut hasher);
+        (&side.first_cause, side.wants, side.due, side.queued_since).hash(&mut hasher);
+        let Pipe { bytes, capacity, frozen, fin, reset, cut } = &self.pipes[i];
+        (bytes, capacity, frozen, fin, reset, cut).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -304,10 +324,10 @@ where
 
     /// Both sides do what they want, and time passes where nothing moves, until both are released. States on the way
     /// are remembered, so that what is known to end is gone but once.
-    fn come_to_an_end(&mut self, known: &mut HashSet<u64>, time_passes: bool) -> Verdict {
+    fn come_to_an_end(&mut self, known: &mut HashSet<u64>, alike: bool, time_passes: bool) -> Verdict {
         let mut way = Vec::new();
         for _ in 0..ROUNDS {
-            let state = self.state();
+            let state = self.state_if(alike);
             if self.is_released() || known.contains(&state) {
                 known.extend(way);
                 return Ok(());
@@ -315,7 +335,7 @@ where
             way.push(state);
             self.obey(Role::Client, true, true)?;
             self.obey(Role::Server, true, true)?;
-            if self.state() == state {
+            if self.state_if(alike) == state {
                 law(Law::L8Ends, time_passes, || {
                     format!("two sides that finished wait for a deadline: {}", self.describe())
                 })?;
