@@ -51,7 +51,6 @@ pub fn say(line: impl std::fmt::Display) {
 }
 
 /// Waits for the test's next word; the process ends when the test is gone.
-#[must_use]
 pub fn told() -> String {
     let mut line = String::new();
     match std::io::stdin().read_line(&mut line) {
@@ -104,18 +103,14 @@ impl Player {
     }
 }
 
-/// Two namespaces and the link between them. What was started ends with it, on a panic as well.
+/// Two namespaces and the link between them. They end with it, on a panic as well; so do the [`Player`]s.
 #[derive(Debug)]
 pub struct Wire {
     names: [String; 2],
-    players: Vec<u32>,
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        for player in &self.players {
-            let _ = Command::new("kill").args(["-9", &player.to_string()]).stderr(Stdio::null()).status();
-        }
         for name in &self.names {
             let _ = Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status();
         }
@@ -137,7 +132,7 @@ impl Wire {
     pub fn new() -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let wire = Self { names: ["a", "b"].map(|end| format!("duologue-{id}-{end}")), players: Vec::new() };
+        let wire = Self { names: ["a", "b"].map(|end| format!("duologue-{id}-{end}")) };
         let [a, b] = &wire.names;
         run(&["ip", "netns", "add", a])?;
         run(&["ip", "netns", "add", b])?;
@@ -168,7 +163,7 @@ impl Wire {
     ///
     /// # Panics
     /// It cannot be started.
-    pub fn start(&mut self, host: Host, part: &str, files: u32) -> Player {
+    pub fn start(&self, host: Host, part: &str, files: u32) -> Player {
         let script = format!("ulimit -n {files} 2>/dev/null; exec \"$0\" --exact --nocapture {HOST}");
         let mut child = Command::new("ip")
             .args(["netns", "exec", self.name(host), "sh", "-c", &script])
@@ -178,7 +173,6 @@ impl Wire {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a process on the host");
-        self.players.push(child.id());
         let tell = child.stdin.take().expect("its input");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         Player { child, tell, said: listen(lines) }
