@@ -55,7 +55,7 @@ pub struct Searched {
     pub complete: bool,
     /// States in which both transports were released.
     pub released: usize,
-    /// From which pair of states each move leads to which others.
+    /// From which pair of states each move, by its place among the moves, leads to which others.
     pub joint: BTreeMap<Joint, BTreeSet<(usize, Joint)>>,
     /// What was reached.
     pub coverage: Coverage,
@@ -128,16 +128,15 @@ where
                 let mut after = world.fork();
                 let moved = calls.iter().try_for_each(|call| after.apply(call));
                 moved.map_err(|broken| search.report(way, Some(index), broken))?;
-                let state = after.state_if(model.alike);
-                if !search.seen.insert(state) {
-                    continue;
-                }
-                found.states += 1;
-                found.released += usize::from(after.is_released());
                 let (from, to) = (world.joint(), after.joint());
                 if from != to {
                     found.joint.entry(from).or_default().insert((index, to));
                 }
+                if !search.seen.insert(after.state_if(model.alike)) {
+                    continue;
+                }
+                found.states += 1;
+                found.released += usize::from(after.is_released());
                 search.ways.push((way, index));
                 search.check_ends(&after).map_err(|broken| search.report(way, Some(index), broken))?;
                 next.push((search.ways.len() - 1, after));
