@@ -13,9 +13,11 @@ use duologue_laws::{Joint, Model, Script, every_move, search};
 type Node = [String; 2];
 
 fn node(joint: &Joint) -> Node {
-    let mut sides = joint.map(|(recv, send, released)| {
-        if released { "released".to_string() } else { format!("{recv:?}/{send:?}") }
-    });
+    let mut sides = joint.map(
+        |(recv, send, released)| {
+            if released { "released".to_string() } else { format!("{recv:?}/{send:?}") }
+        },
+    );
     sides.sort();
     sides
 }

@@ -127,7 +127,7 @@ async fn close(lingers: bool) {
 
 async fn send_what_nobody_reads() {
     let mut stream = TcpStream::connect(netns::address()).await.expect("connected");
-    let unread = frame(&vec![b'x'; 100]).repeat(UNREAD / 104);
+    let unread = frame(&[b'x'; 100]).repeat(UNREAD / 104);
     write(&mut stream, &unread).await;
     say("sent");
     // Goes on sending a little, as somebody who has not heard of the close yet.

@@ -183,9 +183,7 @@ async fn ask(mut connection: Connection<Chat>) {
     let Some(Event::App(_)) = step("the answer", connection.next_event()).await else { panic!("no answer") };
     say("in use");
     let (word, mut words) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        while word.send(told()).is_ok() {}
-    });
+    std::thread::spawn(move || while word.send(told()).is_ok() {});
     loop {
         tokio::select! {
             event = connection.next_event() => match event {

@@ -224,7 +224,8 @@ fn without_any_time_out() {
 
 #[test]
 fn an_opening() {
-    let mut case = Case::new("an opening", narrow(16, 20), &[WHOLE, &["connected", "finish", "close goodbye", "deadline"]]);
+    let mut case =
+        Case::new("an opening", narrow(16, 20), &[WHOLE, &["connected", "finish", "close goodbye", "deadline"]]);
     case.connecting = true;
     case.check(Greeter);
 }
