@@ -303,14 +303,16 @@ where
         self.sides.iter().all(bounded)
     }
 
-    /// Nobody is deaf, nothing was cut or failed, and nobody holds its FIN back for the peer's.
+    /// Nobody is deaf, nothing was cut or failed, and there are no two that each let the other finish first.
     fn can_end_in_no_time(&self) -> bool {
         let healthy = |side: &crate::side::Side<S>| {
-            let order = side.config.close_order == CloseOrder::LocalFirst;
             let failed = side.first_cause.as_ref().is_some_and(|cause| cause == "PeerReset");
-            side.connected && !failed && !side.read_shut && (order || side.first_cause.is_none())
+            side.connected && !failed && !side.read_shut
         };
-        !self.tampered && self.sides.iter().all(healthy)
+        let defers = |side: &crate::side::Side<S>| side.config.close_order != CloseOrder::LocalFirst;
+        let closing = self.sides.iter().any(|side| side.first_cause.is_some());
+        let both_defer = closing && self.sides.iter().all(defers);
+        !self.tampered && !both_defer && self.sides.iter().all(healthy)
     }
 
     fn close_both(&mut self) -> Verdict {
