@@ -103,6 +103,17 @@ pub fn every_move(seed: u64) -> Vec<(String, Vec<Call>)> {
 
 /// Searches through all that can happen.
 ///
+/// ```
+/// use duologue_laws::subjects::Letters;
+/// use duologue_laws::{Model, Script, every_move, search};
+///
+/// let start = Script { capacity: [1, 1], ..Script::empty(0) };
+/// let model =
+///     Model { start, moves: every_move(0), alike: true, messages: 1, depth: 3, most_states: 100_000 };
+/// let found = search(&Letters, &model).unwrap_or_else(|failure| panic!("{failure}"));
+/// assert!(found.states > 100, "{found}");
+/// ```
+///
 /// # Errors
 /// A law was broken, or a state has no way to the release: with the shortest script that leads there.
 pub fn search<S: Subject>(subject: &S, model: &Model) -> Result<Searched, Box<Failure>>
