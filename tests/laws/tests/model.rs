@@ -107,14 +107,14 @@ struct Case {
     moves: Vec<&'static str>,
     messages: u64,
     connecting: bool,
-    /// The fewest states that there are.
-    floor: usize,
+    /// All the states that there are, where a search came to its end.
+    whole: Option<usize>,
 }
 
 impl Case {
     fn new(what: &'static str, config: Config, moves: &[&[&'static str]]) -> Self {
         let configs = [config.clone(), config];
-        Self { what, configs, moves: moves.concat(), messages: 1, connecting: false, floor: STATES }
+        Self { what, configs, moves: moves.concat(), messages: 1, connecting: false, whole: None }
     }
 
     /// Searches, prints how far it came, and wants at least as many states as the floor.
@@ -143,8 +143,10 @@ impl Case {
         let what = format!("{}, {}", pair.name(), self.what);
         let found = search(&pair, &model).unwrap_or_else(|failure| panic!("{what}: {failure}"));
         println!("{what}: {found}, {:.1} s", began.elapsed().as_secs_f64());
-        let floor = self.floor.min(most_states());
+        let floor = self.whole.unwrap_or(usize::MAX).min(most_states());
         assert!(found.states >= floor, "{what}: only {found}, where {floor} states are known");
+        let complete = self.whole.is_some_and(|whole| whole < most_states());
+        assert!(found.complete || !complete, "{what}: {found}, and all of it is known to be {:?} states", self.whole);
         found
     }
 }
@@ -169,9 +171,8 @@ fn everything_that_may_happen_with_a_close_handshake() {
 fn two_messages_each_way_byte_by_byte() {
     let mut case = Case::new("finish, byte by byte", narrow(2, 3), &[PARTIAL, &["finish"]]);
     case.messages = 2;
-    case.floor = 14_426;
-    let found = case.check(Letters);
-    assert!(found.complete || most_states() < 14_426, "{found}");
+    case.whole = Some(14_426);
+    case.check(Letters);
 }
 
 #[test]
@@ -208,6 +209,21 @@ fn a_link_that_fails() {
     let moves = ["abort", "close goodbye", "write fails", "FIN of the link", "RST of the link"];
     Case::new("a link that fails", narrow(2, 2), &[PARTIAL, &moves]).check(Letters);
     Case::new("a link that fails", narrow(22, 6), &[PARTIAL, &moves]).check(Chat);
+}
+
+/// Without the clock, the link's faults and aborts, every end there is.
+#[test]
+fn every_orderly_end() {
+    let closing = ["finish", "close goodbye", "close flush"];
+    let mut case = Case::new("orderly ends", narrow(2, 2), &[WHOLE, &closing]);
+    case.whole = Some(50_485);
+    case.check(Letters);
+    let mut case = Case::new("orderly ends, the peer first", peer_first(narrow(2, 2)), &[WHOLE, &closing]);
+    case.whole = Some(27_101);
+    case.check(Letters);
+    let mut case = Case::new("orderly ends", narrow(22, 6), &[WHOLE, &closing]);
+    case.whole = Some(860_819);
+    case.check(Chat);
 }
 
 /// No deadline is armed but the peer-first one, so whatever waits for time to pass is a deadlock.
