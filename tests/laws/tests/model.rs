@@ -17,7 +17,7 @@ use duologue_laws::{
 };
 
 /// States after which a search stops, unless it is complete before: what takes a minute in all.
-const STATES: usize = if cfg!(debug_assertions) { 6_000 } else { 150_000 };
+const STATES: usize = if cfg!(debug_assertions) { 6_000 } else { 120_000 };
 
 /// A subject with two configurations of its own: the client's and the server's.
 struct Pair<S> {
