@@ -78,7 +78,7 @@ pub enum Phase {
 }
 
 /// Who ended the session, and why. The first cause wins.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Cause<V> {
     /// We called `close`.

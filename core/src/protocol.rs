@@ -319,7 +319,7 @@ impl<P: Protocol> Cx<'_, P> {
 }
 
 /// What the session and its protocol share about the byte stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Link {
     pub(crate) established: bool,
     pub(crate) listening: bool,

@@ -1,5 +1,6 @@
 //! The receive buffer: bytes are read straight into it and taken out as views or as shared slices.
 
+use core::hash::{Hash, Hasher};
 use core::ops::Deref;
 
 use bytes::buf::Limit;
@@ -10,7 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// A protocol looks at the bytes through [`Deref`], and takes whole messages out: [`view`](Self::view) borrows
 /// them in place, [`take`](Self::take) shares them without a copy, [`copy`](Self::copy) copies them,
 /// [`advance`](Self::advance) drops them. Taking more than there is takes all there is: nothing here panics.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RecvBuf {
     buf: BytesMut,
     /// Bytes at the front of `buf` that were consumed by `view` or `advance`.
@@ -178,6 +179,13 @@ impl RecvBuf {
         self.buf.advance(self.head);
         self.accounted = self.accounted.saturating_sub(self.head);
         self.head = 0;
+    }
+}
+
+/// What is unread and what is waited for; how the buffer lies in memory is left out.
+impl Hash for RecvBuf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&**self, self.hint).hash(state);
     }
 }
 

@@ -4,7 +4,7 @@
 ///
 /// It is for jitter, masking keys and test schedules. It is **not** for secrets: who knows the seed knows the
 /// sequence. An adapter seeds it from the system's entropy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rng(u64);
 
 impl Rng {

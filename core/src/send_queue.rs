@@ -6,6 +6,7 @@ mod tests;
 mod writer;
 
 use alloc::collections::VecDeque;
+use core::hash::{Hash, Hasher};
 
 use bytes::{Bytes, BytesMut};
 
@@ -26,7 +27,7 @@ pub struct NoRoom {
 }
 
 /// What a protocol writes to: messages in `command`, answers of its own anywhere.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SendQueue {
     /// Everything that was copied, in order; the first `head` bytes are already transmitted.
     copied: BytesMut,
@@ -56,20 +57,28 @@ pub(crate) enum QueueFault {
     Misuse(Misuse),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Segment {
     Copied(usize),
     Shared(Bytes),
 }
 
 /// What a command did so far, to be undone if it is refused: all of it stands at the end of the queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Command {
     open: bool,
     /// Bytes written.
     written: usize,
     /// Messages held back.
     held: u64,
+}
+
+/// What is queued and what it counts as; how the queue lies in memory is left out.
+impl Hash for SendQueue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let copied = self.copied.get(self.head..).unwrap_or_default();
+        (copied, &self.order, &self.ledger, self.queued, self.control, self.closed).hash(state);
+    }
 }
 
 impl SendQueue {

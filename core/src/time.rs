@@ -65,7 +65,7 @@ impl fmt::Debug for Instant {
 }
 
 /// When something is due, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Deadline {
     /// The absolute instant. Waiting again does not move it.
     pub at: Instant,

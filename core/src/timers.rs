@@ -1,6 +1,7 @@
 //! The protocol's own timers: a fixed array, no heap, no wheel.
 
 use core::fmt::Debug;
+use core::hash::{Hash, Hasher};
 
 use crate::time::{Deadline, Instant, TimeoutReason};
 
@@ -54,6 +55,12 @@ impl TimerSet for NoTimers {
 #[derive(Clone, Debug)]
 pub struct Timers<T: TimerSet> {
     slots: T::Slots,
+}
+
+impl<T: TimerSet> Hash for Timers<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.slots.as_ref().hash(state);
+    }
 }
 
 impl<T: TimerSet> Timers<T> {

@@ -7,7 +7,7 @@ Every file in `faults/` is one fault:
     file: the file that it is planted in
     test: the test binary that must kill it (laws, exhaustive, scenarios,
           behaviours, chunking, allocation, core for the core's unit tests,
-          or one of another package: duologue-http1:lib, duologue-core:driver)
+          or one of another package: duologue-http1:lib, duologue-laws:model)
     why: what it would do to somebody
     --- find
     the text, which must stand there exactly once
@@ -38,7 +38,7 @@ ROOT = HERE.parent.parent
 TIME_LIMIT = 240
 
 # Enough scripts to kill every fault of the list, on every seed tried, in seconds.
-ENVIRONMENT = {"DUOLOGUE_CASES": "1200", "DUOLOGUE_DEPTH": "4", "RUST_BACKTRACE": "0"}
+ENVIRONMENT = {"DUOLOGUE_CASES": "1200", "DUOLOGUE_DEPTH": "4", "DUOLOGUE_STATES": "4000", "RUST_BACKTRACE": "0"}
 
 TESTS_MANIFEST = """\
 [package]

@@ -1,5 +1,6 @@
 //! Helpers shared by the cross-crate tests.
 
+pub mod netns;
 pub mod sockets;
 
 /// The README's example, compiled and run.

@@ -24,7 +24,7 @@ use crate::send_queue::Writer;
 /// let found = lines.find(&mut b"one\r\ntwo\n".to_vec()).unwrap();
 /// assert_eq!(found, Found::Frame(Span { start: 0, end: 3, consumed: 5 }));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Delimited {
     delimiters: Box<[Box<[u8]>]>,
     /// Which of them ends frames to send.
@@ -53,7 +53,7 @@ pub enum DelimiterError {
 }
 
 /// How to find where a delimiter may start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Search {
     One(u8),
     Two(u8, u8),

@@ -13,7 +13,7 @@ use crate::send_queue::Writer;
 /// assert_eq!(cells.find(&mut [1, 2, 3]), Ok(Found::NeedMore { hint: 1 }));
 /// assert_eq!(cells.find(&mut [1, 2, 3, 4, 5]), Ok(Found::Frame(Span { start: 0, end: 4, consumed: 4 })));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct FixedSize {
     size: usize,
 }

@@ -63,7 +63,7 @@ where
 /// let ack = apdus.find(&mut received[8..]).unwrap();
 /// assert_eq!(ack, Found::Frame(Span { start: 0, end: 4, consumed: 4 }));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Hash)]
 pub struct HeaderFramed<L> {
     lengths: L,
     max_header: usize,

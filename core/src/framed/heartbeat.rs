@@ -10,7 +10,7 @@ use crate::time::{Instant, TimeoutReason};
 use crate::timers::TimerSet;
 
 /// When to send a frame of our own accord, and how long the peer may be silent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
     payload: Bytes,
     send_after: Option<Duration>,

@@ -5,7 +5,7 @@ use crate::protocol::Payload;
 use crate::send_queue::Writer;
 
 /// The byte order of a length field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Endian {
     /// Most significant byte first, the network's order.
     #[default]
@@ -27,7 +27,7 @@ pub enum Endian {
 /// with zeros in the fixed part before the length unless [`keep_header`](Self::keep_header) is set: then a payload is
 /// a whole frame both ways, and its length field is filled in on sending. The limit counts the bytes after the length
 /// field, whether the header is kept or not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct LengthPrefixed {
     width: usize,
     endian: Endian,

@@ -30,7 +30,7 @@ use crate::send_queue::Writer;
 /// assert_eq!(found, Found::Frame(Span { start: 0, end: 3, consumed: 5 }));
 /// assert_eq!(received[..3], [1, 0xC0, 2]);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Marked {
     begin: Option<u8>,
     end: u8,
@@ -48,7 +48,7 @@ pub struct Marked {
 }
 
 /// How far the frame at the start of the bytes was looked at.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 struct Progress {
     /// Bytes that were looked at.
     scanned: usize,
@@ -59,7 +59,7 @@ struct Progress {
 }
 
 /// What stands after an escape.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Code {
     /// The byte with these bits flipped.
     Xor(u8),
@@ -68,7 +68,7 @@ enum Code {
 }
 
 /// The bytes of a payload that need an escape.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Needles {
     Few(u8, u8, u8),
     Many(Box<[bool; 256]>),

@@ -156,7 +156,7 @@ impl Skipped {
 }
 
 /// What a frame longer than the limit leads to.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub enum OnTooLong {
     /// The session ends with the violation.
     #[default]
@@ -170,7 +170,7 @@ pub enum OnTooLong {
 /// A framing, and optionally a heartbeat, as a protocol: frames in, frames out.
 ///
 /// Events and commands are payloads ([`Bytes`]); handled in place they are slices.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Framed<F> {
     framing: F,
     heartbeat: Option<Heartbeat>,

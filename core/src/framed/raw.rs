@@ -15,7 +15,7 @@ use crate::send_queue::Writer;
 /// let mut raw = Raw::new(4);
 /// assert_eq!(raw.find(&mut [1, 2, 3, 4, 5]), Ok(Found::Frame(Span { start: 0, end: 4, consumed: 4 })));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Raw {
     max_chunk: usize,
 }

@@ -11,7 +11,7 @@ const MAX_VARINT: usize = 10;
 ///
 /// Lengths that spend more bytes than they need are read, as protobuf's own readers do, and never written. More
 /// than 10 bytes, or more than 64 bits, are [`FrameError::BadVarint`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct VarintPrefixed {
     max_frame: usize,
     /// Bytes of a frame being skipped that are still to come.

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 /// Counts messages against the bytes that carry them (law L14). Equal neighbours share one entry.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Ledger {
     /// All runs but the last.
     runs: VecDeque<Run>,
@@ -17,7 +17,7 @@ pub(crate) struct Ledger {
     pub(crate) held: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 struct Run {
     len: u32,
     count: u32,
@@ -72,8 +72,11 @@ impl Ledger {
                 control += step;
             }
             run.count -= done as u32;
-            if done == count && !is_last {
-                self.runs.pop_front();
+            if done == count {
+                match is_last {
+                    true => self.last = Run::default(),
+                    false => drop(self.runs.pop_front()),
+                }
             }
             n -= step;
         }

@@ -15,6 +15,7 @@ mod ending;
 mod facts;
 mod intents;
 mod receive;
+mod state;
 mod upgrade;
 
 use alloc::collections::VecDeque;
@@ -85,7 +86,7 @@ pub struct Stats {
     pub flushed: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Opening {
     Connecting,
     Handshaking,
@@ -104,6 +105,9 @@ enum Opening {
 /// All but the questions take the time of the call, from one clock that never goes back (a time earlier than the last
 /// one counts as the last one). It ends exactly once, with [`Event::Closed`], after its transport was
 /// [`released`](Self::released). Most people let a [`Driver`](crate::driver::Driver) make these calls.
+///
+/// A copy goes on as the original would: for searches over all that can happen.
+#[derive(Clone)]
 pub struct Session<P: Protocol> {
     protocol: P,
     config: Arc<Config>,
@@ -160,7 +164,7 @@ pub struct Session<P: Protocol> {
 }
 
 /// The peer's FIN as the application sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum PeerFinished {
     NotYet,
     Seen,

@@ -156,7 +156,7 @@ impl<S: Subject> World<'_, S> {
     }
 
     /// Does what a side wants now, once each; tells whether anything moved.
-    fn obey(&mut self, role: Role, network: bool, takes_events: bool) -> Result<bool, crate::Broken> {
+    pub(crate) fn obey(&mut self, role: Role, network: bool, takes_events: bool) -> Result<bool, crate::Broken> {
         let i = role.index();
         let before = self.progress(i);
         let interest = self.sides[i].session.interest();
@@ -194,7 +194,7 @@ impl<S: Subject> World<'_, S> {
     }
 
     /// Nothing moves: the next deadline must come.
-    fn pass_time(&mut self, roles: &[Role]) -> Verdict {
+    pub(crate) fn pass_time(&mut self, roles: &[Role]) -> Verdict {
         let interest = |role: &Role| self.sides[role.index()].session.interest();
         let next = roles.iter().filter_map(|role| interest(role).deadline).map(|d| d.at).min();
         let Some(at) = next else {
@@ -231,7 +231,7 @@ impl<S: Subject> World<'_, S> {
         law(Law::L4QuietEnd, quiet, || format!("after Closed: {interest:?}"))
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let sides = self.sides.iter().map(|side| format!("{}: {:?}", side.role.as_str(), side.view()));
         sides.collect::<Vec<_>>().join("; ")
     }

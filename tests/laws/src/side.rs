@@ -95,6 +95,7 @@ pub(crate) struct Side<S: Subject> {
 }
 
 /// A reference decode, redone when bytes were added.
+#[derive(Clone)]
 pub(crate) struct Cached<E> {
     len: usize,
     pub(crate) reference: Reference<E>,
@@ -103,6 +104,48 @@ pub(crate) struct Cached<E> {
 impl<E> Cached<E> {
     fn new() -> Self {
         Self { len: 0, reference: Reference::default() }
+    }
+}
+
+impl<S: Subject> Clone for Side<S>
+where
+    S::Protocol: Clone,
+{
+    fn clone(&self) -> Self {
+        Self {
+            role: self.role,
+            session: self.session.clone(),
+            config: self.config.clone(),
+            connected: self.connected,
+            told: self.told,
+            heard: self.heard,
+            spoke: self.spoke,
+            lingered: self.lingered,
+            received: self.received.clone(),
+            transmitted: self.transmitted.clone(),
+            decoded: self.decoded.clone(),
+            encoded: self.encoded.clone(),
+            delivered: self.delivered.clone(),
+            timer_events: self.timer_events,
+            accepted: self.accepted.clone(),
+            accepted_count: self.accepted_count,
+            peer_finished: self.peer_finished,
+            closed: self.closed.clone(),
+            after_closed: self.after_closed,
+            eof_given: self.eof_given,
+            fin_done: self.fin_done,
+            eof_before_fin: self.eof_before_fin,
+            released: self.released,
+            finish_called: self.finish_called,
+            read_shut: self.read_shut,
+            misused: self.misused,
+            first_cause: self.first_cause.clone(),
+            wants: self.wants,
+            due: self.due,
+            queued_since: self.queued_since,
+            taken: self.taken,
+            broken: self.broken.clone(),
+        }
     }
 }
 

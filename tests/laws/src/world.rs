@@ -21,16 +21,16 @@ use crate::subject::{Handling, Role, Subject};
 const SLICES: usize = 8;
 
 /// One direction of the link: towards the side with the same index.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pipe {
     pub(crate) bytes: VecDeque<u8>,
     pub(crate) capacity: usize,
-    frozen: bool,
+    pub(crate) frozen: bool,
     /// After the bytes comes a FIN, or a reset.
     pub(crate) fin: bool,
     pub(crate) reset: bool,
     /// What is written from now on vanishes.
-    cut: bool,
+    pub(crate) cut: bool,
 }
 
 impl Pipe {
@@ -66,10 +66,10 @@ pub struct World<'s, S: Subject> {
     pub(crate) sides: [Side<S>; 2],
     pub(crate) pipes: [Pipe; 2],
     pub(crate) now: Instant,
-    clock_back: u64,
+    pub(crate) clock_back: u64,
     /// Calls that had an effect.
     pub(crate) steps: u64,
-    /// Somebody else wrote or cut what a side reads.
+    /// Somebody else wrote or cut what a side reads, or a side was told of a fault that the link does not have.
     pub(crate) tampered: bool,
     /// A running hash of everything seen from outside (law L15).
     pub(crate) trace: u64,
@@ -84,11 +84,16 @@ impl<'s, S: Subject> World<'s, S> {
     /// The subject's limits cannot work.
     #[must_use]
     pub fn new(subject: &'s S, script: &Script) -> Self {
+        Self::seeded(subject, script, [script.seed, script.seed ^ 1])
+    }
+
+    /// The same with the seeds of the client's and the server's session.
+    pub(crate) fn seeded(subject: &'s S, script: &Script, seeds: [u64; 2]) -> Self {
         let now = Instant::from_nanos(1_000_000_000);
         let side = |role: Role| {
             let config: Config = subject.config(role, script.variant);
             let protocol = subject.protocol(role, script.variant);
-            let seed = script.seed ^ role.index() as u64;
+            let seed = seeds[role.index()];
             let connected = role == Role::Server || !script.connecting;
             let session = if connected {
                 Session::new(protocol, config.clone(), seed, now)
@@ -258,6 +263,8 @@ impl<'s, S: Subject> World<'s, S> {
                 if !legal || (kind == FaultKind::Truncated && operation != Operation::Read) {
                     return None;
                 }
+                // The other side knows nothing of it.
+                self.tampered = true;
                 session.transport_failed(now, TransportFault::new(kind, operation));
                 if kind == FaultKind::Truncated {
                     side.eof_given = true;

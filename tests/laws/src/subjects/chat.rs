@@ -27,7 +27,7 @@ const HELD: usize = 3;
 const TICK: Duration = Duration::from_millis(1_301);
 
 /// The protocol of one side.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct ChatProtocol {
     credit: u32,
     held: VecDeque<Bytes>,
@@ -39,7 +39,7 @@ pub struct ChatProtocol {
 }
 
 /// What a chat brings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ChatEvent {
     /// A message.
     Text(Bytes),
@@ -68,7 +68,7 @@ impl TimerSet for ChatTimer {
 }
 
 /// A frame that means nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChatViolation {
     /// Its tag.
     pub tag: u8,

@@ -23,7 +23,7 @@ const MAX: usize = 15;
 const ANSWER: Duration = Duration::from_millis(23_003);
 
 /// The protocol of one side.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct GreeterProtocol {
     role: Role,
     greeted: bool,
@@ -32,7 +32,7 @@ pub struct GreeterProtocol {
 }
 
 /// What a greeter brings: the end of the opening, then frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GreeterNote<B> {
     /// The peer greeted.
     Ready,
@@ -63,7 +63,7 @@ impl TimerSet for GreeterTimer {
 }
 
 /// What a peer can do wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GreeterViolation {
     /// It said something else than its greeting.
     BadGreeting,

@@ -2,6 +2,7 @@
 
 mod chat;
 mod greeter;
+mod letters;
 mod lines;
 mod prefixed;
 
@@ -11,6 +12,7 @@ use duologue_core::{CloseOrder, Config, Delivery, Keepalive, Limits, OnPeerFinis
 
 pub use chat::{Chat, ChatEvent, ChatProtocol, ChatTimer, ChatViolation};
 pub use greeter::{Greeter, GreeterNote, GreeterProtocol, GreeterTimer, GreeterViolation};
+pub use letters::Letters;
 pub use lines::Lines;
 pub use prefixed::Prefixed;
 
