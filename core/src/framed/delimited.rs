@@ -354,7 +354,7 @@ impl Framing for Delimited {
         };
         if end > self.max_frame {
             // What could have begun a delimiter turned out to be payload.
-            return Err(FrameTooLong { limit: self.max_frame, buffered: rest.len() as u64 }.into());
+            return Ok(Rest::TooLong(FrameTooLong { limit: self.max_frame, buffered: rest.len() as u64 }));
         }
         Ok(Rest::Final(Span { start: 0, end: end + kept, consumed }))
     }
@@ -365,6 +365,11 @@ impl Framing for Delimited {
             // What may be the beginning of a delimiter stays.
             Scan::Open(at) => Skipped { consumed: at, done: false },
         })
+    }
+
+    fn skip_eof(&mut self, rest: &[u8]) -> bool {
+        // What could have become a longer delimiter is one as it stands.
+        !self.last_frame_needs_delimiter || matches!(self.scan(rest, 0, usize::MAX, true), Scan::Match { .. })
     }
 
     #[inline]

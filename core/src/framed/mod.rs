@@ -70,6 +70,13 @@ pub trait Framing {
         None
     }
 
+    /// The stream ended while a frame was being skipped, after `rest`, which [`skip`](Self::skip) left: whether that was
+    /// the frame's end as well, and nothing is missing.
+    fn skip_eof(&mut self, rest: &[u8]) -> bool {
+        let _ = rest;
+        false
+    }
+
     /// Bytes on the wire for `payload`.
     ///
     /// # Errors
@@ -129,6 +136,8 @@ pub enum Rest {
     Clean,
     /// The last frame, which needs no end mark.
     Final(Span),
+    /// The last frame is longer than allowed; only the end of the stream made it certain.
+    TooLong(FrameTooLong),
     /// A part of a frame.
     Truncated {
         /// Bytes that were still due, where that is known.
@@ -247,19 +256,25 @@ impl<F: Framing> Framed<F> {
         rx: &mut RecvBuf,
         too_long: FrameTooLong,
     ) -> Result<Step<Span>, F::Error> {
-        let answer = match &self.on_too_long {
-            OnTooLong::Close => return Err(too_long.into()),
-            OnTooLong::Skip => None,
-            OnTooLong::Answer(payload) => Some(payload.clone()),
-        };
         if self.framing.skip(&[]).is_none() {
             return Err(too_long.into());
         }
-        if let Some(payload) = answer {
-            self.write_control(cx, payload);
+        self.forgive(cx, too_long)?;
+        Ok(self.skip(rx))
+    }
+
+    /// Counts a frame to skip and answers it, if it is not to end the session.
+    fn forgive(&mut self, cx: &mut Cx<'_, Self>, too_long: FrameTooLong) -> Result<(), F::Error> {
+        match &self.on_too_long {
+            OnTooLong::Close => return Err(too_long.into()),
+            OnTooLong::Skip => {}
+            OnTooLong::Answer(payload) => {
+                let payload = payload.clone();
+                self.write_control(cx, payload);
+            }
         }
         self.skipped += 1;
-        Ok(self.skip(rx))
+        Ok(())
     }
 
     #[cold]
@@ -316,14 +331,19 @@ impl<F: Framing> Protocol for Framed<F> {
         })
     }
 
-    fn eof(&mut self, _cx: &mut Cx<'_, Self>, rest: &mut RecvBuf) -> Result<EofAction<Bytes>, F::Error> {
+    fn eof(&mut self, cx: &mut Cx<'_, Self>, rest: &mut RecvBuf) -> Result<EofAction<Bytes>, F::Error> {
         if self.skipping {
-            return Ok(EofAction::Truncated { missing: None });
+            let ended = self.framing.skip_eof(rest);
+            return Ok(if ended { EofAction::Clean } else { EofAction::Truncated { missing: None } });
         }
         Ok(match self.framing.eof(rest.as_mut_slice())? {
             Rest::Clean => EofAction::Clean,
             Rest::Final(span) if self.is_heartbeat(span.of(rest)) => EofAction::Clean,
             Rest::Final(span) => EofAction::Final(take_span(rest, span)),
+            Rest::TooLong(too_long) => {
+                self.forgive(cx, too_long)?;
+                EofAction::Clean
+            }
             Rest::Truncated { missing } => EofAction::Truncated { missing },
         })
     }

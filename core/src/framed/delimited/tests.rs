@@ -3,9 +3,7 @@ use alloc::vec::Vec;
 use proptest::collection::vec as list;
 use proptest::prelude::*;
 
-use super::super::tests::{
-    Clean, Error, Final, Seen, Truncated, decode, decode_skipping, encode, frame, skipped, too_long,
-};
+use super::super::tests::{Clean, Final, Seen, Truncated, decode, decode_skipping, encode, frame, skipped, too_long};
 use super::*;
 
 fn any<const N: usize>(delimiters: [&str; N], max_frame: usize) -> Delimited {
@@ -93,8 +91,7 @@ fn the_end_of_the_stream_may_end_the_last_frame() {
     assert_eq!(decode(&open, "ab\n"), [frame("ab"), Clean]);
     assert_eq!(decode(&open, ""), [Clean]);
     assert_eq!(decode(&open, "abc\r"), [Final(b"abc\r".to_vec())]);
-    let error = Error(FrameTooLong { limit: 4, buffered: 5 }.into());
-    assert_eq!(decode(&open, "abcd\r"), [error], "the CR is payload now");
+    assert_eq!(decode(&open, "abcd\r"), [too_long(4, 5)], "the CR is payload now");
     assert_eq!(decode(&any(["\r", "\r\n"], 4).keep_delimiter(), "abcd\r"), [Final(b"abcd\r".to_vec())]);
 }
 
@@ -186,4 +183,15 @@ proptest! {
             prop_assert_eq!(decode(&framing, &bytes), reference(set, max, &bytes), "{:?}", set);
         }
     }
+}
+
+#[test]
+fn a_skipped_frame_may_end_with_the_stream() {
+    let cr = Delimited::any(["\r", "\r\n"], 2).unwrap();
+    assert_eq!(decode_skipping(&cr, "abc\r"), [skipped(2, 3), Clean], "no LF follows, so CR was the end");
+    assert_eq!(decode_skipping(&cr, "abc"), [skipped(2, 3), Truncated(None)]);
+    let last = Delimited::lines(2).last_frame_needs_delimiter(false);
+    assert_eq!(decode_skipping(&last, "abcdef"), [skipped(2, 3), Clean]);
+    assert_eq!(decode_skipping(&last, "abc\r"), [skipped(2, 3), Clean]);
+    assert_eq!(decode_skipping(&last, "ab\r"), [skipped(2, 3)], "known at the end of the stream only");
 }

@@ -94,9 +94,17 @@ where
         }
     }
     seen.push(match framing.eof(&mut buffer) {
-        _ if skipping => Truncated(None),
+        _ if skipping => {
+            if framing.skip_eof(&buffer) {
+                Clean
+            } else {
+                Truncated(None)
+            }
+        }
         Ok(Rest::Clean) => Clean,
         Ok(Rest::Final(span)) => Final(buffer[span.start..span.end].to_vec()),
+        Ok(Rest::TooLong(why)) if skip => Seen::Skipped(why),
+        Ok(Rest::TooLong(why)) => Seen::TooLong(why),
         Ok(Rest::Truncated { missing }) => Truncated(missing),
         Err(error) => Error(error),
     });
