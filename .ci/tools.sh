@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs the tools that are missing: a C compiler to link with, python3, ss and ip, iptables.
+# Installs the tools that are missing: a C and a C++ compiler, python3, ss and ip, iptables.
 set -euo pipefail
 
 missing=()
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
 need cc gcc
+need c++ g++
 need python3 python3
 need ss iproute2
 need ip iproute2
