@@ -89,7 +89,8 @@ impl BodyDecoder {
             }
             Framing::UntilClose => {
                 let n = rx.len();
-                self.grow(n as u64, limits)?;
+                self.check(n as u64, limits)?;
+                self.received += n as u64;
                 Ok(Piece::Data(take(rx, n)))
             }
             Framing::Chunked(state) => {
@@ -111,7 +112,7 @@ impl BodyDecoder {
                     if self.extensions > limits.chunk_extensions {
                         return Err(Violation::ChunkExtensions { limit: limits.chunk_extensions });
                     }
-                    self.grow(found.size, limits)?;
+                    self.check(found.size, limits)?;
                     let next = if found.size == 0 { Chunked::Trailers } else { Chunked::Data { left: found.size } };
                     self.framing = Framing::Chunked(next);
                     rx.advance(found.line);
@@ -121,6 +122,8 @@ impl BodyDecoder {
             Chunked::Data { left } => {
                 let n = upto(left, rx.len());
                 let left = left - n as u64;
+                // Only what is here counts: a size that is announced prolongs nothing.
+                self.received = self.received.saturating_add(n as u64);
                 self.framing = Framing::Chunked(if left == 0 { Chunked::DataEnd } else { Chunked::Data { left } });
                 Ok(Piece::Data(take(rx, n)))
             }
@@ -156,11 +159,10 @@ impl BodyDecoder {
         }
     }
 
-    /// Counts content before it is handed on.
-    fn grow(&mut self, n: u64, limits: &Limits) -> Result<(), Violation> {
-        self.received = self.received.saturating_add(n);
+    /// Whether `n` further bytes of content are allowed.
+    fn check(&self, n: u64, limits: &Limits) -> Result<(), Violation> {
         match limits.body {
-            Some(limit) if self.received > limit => Err(Violation::BodyTooLong { limit }),
+            Some(limit) if self.received.saturating_add(n) > limit => Err(Violation::BodyTooLong { limit }),
             _ => Ok(()),
         }
     }
