@@ -319,6 +319,11 @@ impl<P: Protocol> Cx<'_, P> {
         self.link.finish = true;
     }
 
+    /// The same context for another protocol with the same timers: for a protocol that wraps one.
+    pub fn wrapping<Q: Protocol<Timer = P::Timer>>(&mut self) -> Cx<'_, Q> {
+        Cx { now: self.now, tx: self.tx, timers: self.timers, rng: self.rng, link: self.link }
+    }
+
     /// The deadline `wait` from now.
     #[must_use]
     pub fn after(&self, wait: Duration) -> Instant {

@@ -9,13 +9,15 @@ mod limits;
 mod message;
 mod server;
 pub mod sse;
+mod timer;
 mod wire;
 
-pub use client::{Client, ClientCommand, ClientEvent, ClientTimer};
+pub use client::{Client, ClientCommand, ClientEvent};
 pub use error::Violation;
 pub use limits::{ClientSettings, Continue, Limits, ServerSettings, Waits};
 pub use message::{Body, Incoming, Request, RequestHead, Response, ResponseHead};
-pub use server::{Server, ServerCommand, ServerEvent, ServerTimer};
+pub use server::{Server, ServerCommand, ServerEvent};
+pub use timer::Timer;
 
 #[doc(no_inline)]
 pub use http;

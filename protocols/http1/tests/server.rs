@@ -440,7 +440,7 @@ fn no_phase_is_prolonged_by_single_bytes() {
     assert_eq!((millis, cause), (10_000, Some(Cause::Timeout(TimeoutReason::Protocol("request-head")))));
     assert!(out.starts_with("HTTP/1.1 408 "), "{out}");
     let (millis, cause, out) = drip(settings, UPLOAD, 500);
-    assert_eq!((millis, cause), (30_500, Some(Cause::Timeout(TimeoutReason::Protocol("request-body")))));
+    assert_eq!((millis, cause), (30_500, Some(Cause::Timeout(TimeoutReason::Protocol("body")))));
     assert!(out.starts_with("HTTP/1.1 408 "), "{out}");
     let (millis, ..) = drip(settings.waits(waits.body_rate(0)), UPLOAD, 500);
     assert_eq!(millis, 30_000);
@@ -497,7 +497,7 @@ fn an_application_that_takes_no_events_does_not_time_the_peer_out() {
     messages(&mut session, at(60_000));
     // The four bytes that were there already have bought four milliseconds.
     assert_eq!(pass_deadline(&mut session), at(90_000).after(Duration::from_nanos(4_000_000_000 / 1024)));
-    assert_eq!(session.cause(), Some(&Cause::Timeout(TimeoutReason::Protocol("request-body"))));
+    assert_eq!(session.cause(), Some(&Cause::Timeout(TimeoutReason::Protocol("body"))));
 }
 
 #[test]

@@ -19,9 +19,8 @@ use crate::DONE;
 use crate::error::Violation;
 use crate::limits::ClientSettings;
 use crate::message::{Request, ResponseHead};
+use crate::timer::Timer;
 use crate::wire::{BodyDecoder, BodyEncoder, Pace, Scan};
-
-pub use waits::ClientTimer;
 
 /// What a client hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,9 +128,9 @@ impl Client {
     fn answered(&mut self, cx: &mut Cx<'_, Self>) {
         self.exchange = None;
         self.reading = Reading::Head;
-        cx.timers.clear(ClientTimer::Response);
-        cx.timers.clear(ClientTimer::Body);
-        cx.timers.clear(ClientTimer::Expect);
+        cx.timers.clear(Timer::Response);
+        cx.timers.clear(Timer::Body);
+        cx.timers.clear(Timer::Expect);
         // A server that answers early and closes has no use for the rest of the request.
         if self.closes {
             self.sending = None;
@@ -142,7 +141,7 @@ impl Client {
     /// The request is complete.
     fn sent(&mut self, cx: &mut Cx<'_, Self>) {
         self.sending = None;
-        cx.timers.clear(ClientTimer::Expect);
+        cx.timers.clear(Timer::Expect);
         if self.exchange.is_some() && self.reading == Reading::Head {
             self.await_response(cx);
         }
@@ -152,7 +151,7 @@ impl Client {
 impl Protocol for Client {
     type Event = ClientEvent;
     type Command = ClientCommand;
-    type Timer = ClientTimer;
+    type Timer = Timer;
     type Violation = Violation;
 
     #[inline]
@@ -182,7 +181,13 @@ impl Protocol for Client {
             }
             Reading::Body(body) => EofAction::Truncated { missing: body.left() },
             Reading::Head if self.exchange.is_some() || !rest.is_empty() => EofAction::Truncated { missing: None },
-            Reading::Head | Reading::Upgraded => EofAction::Clean,
+            Reading::Head => {
+                // Nobody is there to be asked any more.
+                self.closes = true;
+                cx.finish();
+                EofAction::Clean
+            }
+            Reading::Upgraded => EofAction::Clean,
         })
     }
 
@@ -196,7 +201,7 @@ impl Protocol for Client {
         written.map_err(|why| Refused::new(command, why))
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_, Self>, timer: ClientTimer) -> Result<Step<ClientEvent>, Fault<Violation>> {
+    fn timer(&mut self, cx: &mut Cx<'_, Self>, timer: Timer) -> Result<Step<ClientEvent>, Fault<Violation>> {
         self.timed_out(cx, timer)
     }
 

@@ -3,9 +3,10 @@
 use duologue_core::{Cx, RecvBuf, Step};
 use http::StatusCode;
 
-use super::{Client, ClientEvent, ClientTimer, Exchange, Reading};
+use super::{Client, ClientEvent, Exchange, Reading};
 use crate::error::Violation;
 use crate::message::{Incoming, ResponseHead};
+use crate::timer::Timer;
 use crate::wire::{BodyDecoder, Bounds, Facts, Pace, Piece, Scan, parse_response, version};
 
 /// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
@@ -60,8 +61,8 @@ impl Client {
             }
         }
         self.closes |= raw.facts.close || (raw.http10 && !raw.facts.keep_alive) || head.body == Incoming::UntilClose;
-        cx.timers.clear(ClientTimer::Response);
-        cx.timers.clear(ClientTimer::Expect);
+        cx.timers.clear(Timer::Response);
+        cx.timers.clear(Timer::Expect);
         match BodyDecoder::new(head.body) {
             Some(body) => {
                 self.reading = Reading::Body(body);
@@ -103,7 +104,7 @@ impl Client {
             return Err(Violation::TooManyInterim { limit });
         }
         if head.status == StatusCode::CONTINUE {
-            cx.timers.clear(ClientTimer::Expect);
+            cx.timers.clear(Timer::Expect);
             if let Some(exchange) = &mut self.exchange {
                 exchange.expects = false;
             }

@@ -5,8 +5,9 @@ use duologue_core::{Cx, Refusal};
 use http::uri::Authority;
 use http::{HeaderMap, Method, header};
 
-use super::{Client, ClientTimer, Exchange};
+use super::{Client, Exchange};
 use crate::message::{Body, Request};
+use crate::timer::Timer;
 use crate::wire::{
     BodyEncoder, Count, Digits, Gather, Out, field, fields, is_framing, names_token, owned, put_data, put_end,
 };
@@ -59,7 +60,7 @@ impl Client {
     pub(super) fn data(&mut self, cx: &mut Cx<'_, Self>, data: &Bytes) -> Result<(), Refusal> {
         let Some(encoder) = &mut self.sending else { return Err(Refusal::Invalid("no request is being sent")) };
         put_data(cx.tx, encoder, owned(data))?;
-        cx.timers.clear(ClientTimer::Expect);
+        cx.timers.clear(Timer::Expect);
         Ok(())
     }
 

@@ -1,57 +1,29 @@
 //! The client's deadlines.
 
-use duologue_core::{Cx, Fault, Instant, Step, TimeoutReason, TimerSet};
+use duologue_core::{Cx, Fault, Step, TimerSet};
 
 use super::{Client, ClientEvent, Reading};
 use crate::error::Violation;
+use crate::timer::Timer;
 use crate::wire::Pace;
-
-/// The client's timers. A server that does not answer ends the session with
-/// [`TimeoutReason::Request`]; the others are `response-body` and `expect-continue`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientTimer {
-    /// The response's head, from the end of the request.
-    Response,
-    /// The response's content, from its head.
-    Body,
-    /// 100 (Continue); it ends nothing.
-    Expect,
-}
-
-impl TimerSet for ClientTimer {
-    type Slots = [Option<Instant>; 3];
-    const ALL: &'static [Self] = &[Self::Response, Self::Body, Self::Expect];
-
-    fn index(self) -> usize {
-        self as usize
-    }
-
-    fn reason(self) -> TimeoutReason {
-        match self {
-            Self::Response => TimeoutReason::Request,
-            Self::Body => TimeoutReason::Protocol("response-body"),
-            Self::Expect => TimeoutReason::Protocol("expect-continue"),
-        }
-    }
-}
 
 impl Client {
     pub(super) fn await_response(&mut self, cx: &mut Cx<'_, Self>) {
         if let Some(wait) = self.settings.waits.response {
-            cx.timers.set(ClientTimer::Response, cx.after(wait));
+            cx.timers.set(Timer::Response, cx.after(wait));
         }
     }
 
     pub(super) fn await_continue(&mut self, cx: &mut Cx<'_, Self>) {
         if let Some(wait) = self.settings.waits.expect {
-            cx.timers.set(ClientTimer::Expect, cx.after(wait));
+            cx.timers.set(Timer::Expect, cx.after(wait));
         }
     }
 
     pub(super) fn arm_body(&mut self, cx: &mut Cx<'_, Self>, received: u64) {
         match self.pace.and_then(|pace| pace.deadline(&self.settings.waits, received)) {
-            Some(at) => cx.timers.set(ClientTimer::Body, at),
-            None => cx.timers.clear(ClientTimer::Body),
+            Some(at) => cx.timers.set(Timer::Body, at),
+            None => cx.timers.clear(Timer::Body),
         }
     }
 
@@ -74,9 +46,9 @@ impl Client {
     pub(super) fn timed_out(
         &mut self,
         _cx: &mut Cx<'_, Self>,
-        timer: ClientTimer,
+        timer: Timer,
     ) -> Result<Step<ClientEvent>, Fault<Violation>> {
-        if timer == ClientTimer::Expect {
+        if timer == Timer::Expect {
             if let Some(exchange) = &mut self.exchange {
                 exchange.expects = false;
             }

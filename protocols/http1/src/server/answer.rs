@@ -4,10 +4,11 @@ use bytes::Bytes;
 use duologue_core::{Cx, Refusal};
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Exchange, Reading, Server, ServerTimer};
+use super::{Exchange, Reading, Server};
 use crate::DONE;
 use crate::limits::Continue;
 use crate::message::{Body, Response};
+use crate::timer::Timer;
 use crate::wire::{
     BodyEncoder, Count, Digits, Gather, Out, Pace, field, fields, is_framing, names_token, owned, put_data, put_end,
 };
@@ -60,7 +61,7 @@ impl Server {
             out.put_bytes(body.clone());
         }
         drop(out);
-        cx.timers.clear(ServerTimer::Response);
+        cx.timers.clear(Timer::Answer);
         self.last_answer = plan.closes;
         if plan.upgrades {
             self.exchanges.clear();
@@ -166,7 +167,7 @@ impl Server {
     }
 
     fn continued(&mut self, cx: &mut Cx<'_, Self>) {
-        cx.timers.clear(ServerTimer::Response);
+        cx.timers.clear(Timer::Answer);
         if let Some(front) = self.exchanges.front_mut() {
             front.expects = false;
         }
@@ -194,7 +195,7 @@ impl Server {
     }
 
     fn clear_reading_timers(&mut self, cx: &mut Cx<'_, Self>) {
-        for timer in [ServerTimer::Head, ServerTimer::Body, ServerTimer::Idle] {
+        for timer in [Timer::Head, Timer::Body, Timer::Idle] {
             cx.timers.clear(timer);
         }
     }

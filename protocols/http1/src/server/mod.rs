@@ -25,9 +25,8 @@ use http::{HeaderMap, StatusCode};
 use crate::error::Violation;
 use crate::limits::ServerSettings;
 use crate::message::{RequestHead, Response};
+use crate::timer::{self, Timer};
 use crate::wire::{BodyDecoder, BodyEncoder, Digits, Pace, Scan};
-
-pub use waits::ServerTimer;
 
 /// What a server hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,13 +180,13 @@ impl Server {
         }
         match cause {
             Cause::Violation(violation) if self.earlier() == 0 => Some(violation.status()),
-            Cause::Timeout(TimeoutReason::Protocol(waits::HEAD)) if self.exchanges.is_empty() => {
+            Cause::Timeout(TimeoutReason::Protocol(timer::HEAD)) if self.exchanges.is_empty() => {
                 (self.scan.has_begun() || self.skipped_blank).then_some(StatusCode::REQUEST_TIMEOUT)
             }
-            Cause::Timeout(TimeoutReason::Protocol(waits::BODY)) if self.earlier() == 0 => {
+            Cause::Timeout(TimeoutReason::Protocol(timer::BODY)) if self.earlier() == 0 => {
                 Some(StatusCode::REQUEST_TIMEOUT)
             }
-            Cause::Timeout(TimeoutReason::Protocol(waits::RESPONSE)) => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Cause::Timeout(TimeoutReason::Protocol(timer::ANSWER)) => Some(StatusCode::SERVICE_UNAVAILABLE),
             _ => None,
         }
     }
@@ -196,7 +195,7 @@ impl Server {
 impl Protocol for Server {
     type Event = ServerEvent;
     type Command = ServerCommand;
-    type Timer = ServerTimer;
+    type Timer = Timer;
     type Violation = Violation;
 
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
@@ -260,7 +259,7 @@ impl Protocol for Server {
         written.map_err(|why| Refused::new(command, why))
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_, Self>, timer: ServerTimer) -> Result<Step<ServerEvent>, Fault<Violation>> {
+    fn timer(&mut self, cx: &mut Cx<'_, Self>, timer: Timer) -> Result<Step<ServerEvent>, Fault<Violation>> {
         self.timed_out(cx, timer)
     }
 

@@ -4,10 +4,11 @@ use duologue_core::{Cx, RecvBuf, Step};
 use http::Method;
 use memchr::memchr;
 
-use super::{Exchange, Reading, Server, ServerEvent, ServerTimer};
+use super::{Exchange, Reading, Server, ServerEvent};
 use crate::error::Violation;
 use crate::limits::Limits;
 use crate::message::{Incoming, RequestHead};
+use crate::timer::Timer;
 use crate::wire::{BodyDecoder, Bounds, LONGEST_METHOD, Pace, Piece, Scan, parse_request, version};
 
 /// Bytes of a request line beside its method and its target: two spaces, the version, CR LF.
@@ -146,8 +147,8 @@ impl Server {
             return Err(violation);
         }
         self.violation = Some(violation);
-        cx.timers.clear(ServerTimer::Head);
-        cx.timers.clear(ServerTimer::Body);
+        cx.timers.clear(Timer::Head);
+        cx.timers.clear(Timer::Body);
         cx.await_command();
         Ok(Step::NeedMore { hint: 0 })
     }
@@ -174,7 +175,7 @@ impl Server {
         // A client that does not wait for 100 (Continue) needs none.
         if let Some(exchange) = self.exchanges.back_mut().filter(|exchange| exchange.expects) {
             exchange.expects = false;
-            cx.timers.clear(ServerTimer::Response);
+            cx.timers.clear(Timer::Answer);
         }
         self.pace.get_or_insert(Pace::new(cx.now, received));
         self.arm_body(cx, received);
@@ -186,7 +187,7 @@ impl Server {
 
     /// The request is complete.
     fn request_ended(&mut self, cx: &mut Cx<'_, Self>) {
-        cx.timers.clear(ServerTimer::Body);
+        cx.timers.clear(Timer::Body);
         self.pace = None;
         self.reading = if self.last_request { Reading::Nothing } else { Reading::Head };
         if self.answered_at.take().is_some() {

@@ -1,46 +1,11 @@
 //! The server's deadlines, one for each phase, none moved by a single byte.
 
-use duologue_core::{Cx, Fault, Instant, Step, TimeoutReason, TimerSet};
+use duologue_core::{Cx, Fault, Step, TimerSet};
 
 use super::{Reading, Server, ServerEvent};
 use crate::error::Violation;
+use crate::timer::Timer;
 use crate::wire::Pace;
-
-pub(super) const HEAD: &str = "request-head";
-pub(super) const BODY: &str = "request-body";
-pub(super) const IDLE: &str = "keep-alive";
-pub(super) const RESPONSE: &str = "response";
-
-/// The server's timers; their reasons are `request-head`, `request-body`, `keep-alive` and `response`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerTimer {
-    /// A request head, from its first byte; the first one from the connection.
-    Head,
-    /// A request's content, or what is left of it after the answer.
-    Body,
-    /// The next request.
-    Idle,
-    /// The application's answer.
-    Response,
-}
-
-impl TimerSet for ServerTimer {
-    type Slots = [Option<Instant>; 4];
-    const ALL: &'static [Self] = &[Self::Head, Self::Body, Self::Idle, Self::Response];
-
-    fn index(self) -> usize {
-        self as usize
-    }
-
-    fn reason(self) -> TimeoutReason {
-        TimeoutReason::Protocol(match self {
-            Self::Head => HEAD,
-            Self::Body => BODY,
-            Self::Idle => IDLE,
-            Self::Response => RESPONSE,
-        })
-    }
-}
 
 impl Server {
     /// Nothing is asked: the next request is waited for.
@@ -48,7 +13,7 @@ impl Server {
         let waits = &self.settings.waits;
         let begun = self.scan.has_begun() || self.skipped_blank;
         let (timer, wait) =
-            if begun || self.requests == 0 { (ServerTimer::Head, waits.head) } else { (ServerTimer::Idle, waits.idle) };
+            if begun || self.requests == 0 { (Timer::Head, waits.head) } else { (Timer::Idle, waits.idle) };
         if let Some(wait) = wait {
             cx.timers.set(timer, cx.after(wait));
         }
@@ -56,17 +21,17 @@ impl Server {
 
     /// A part of a head is here. While earlier requests wait for their answers the client may take its time.
     pub(super) fn head_began(&mut self, cx: &mut Cx<'_, Self>) {
-        if self.exchanges.is_empty() && cx.timers.get(ServerTimer::Head).is_none() {
-            cx.timers.clear(ServerTimer::Idle);
+        if self.exchanges.is_empty() && cx.timers.get(Timer::Head).is_none() {
+            cx.timers.clear(Timer::Idle);
             if let Some(wait) = self.settings.waits.head {
-                cx.timers.set(ServerTimer::Head, cx.after(wait));
+                cx.timers.set(Timer::Head, cx.after(wait));
             }
         }
     }
 
     pub(super) fn head_ended(&mut self, cx: &mut Cx<'_, Self>) {
-        cx.timers.clear(ServerTimer::Head);
-        cx.timers.clear(ServerTimer::Idle);
+        cx.timers.clear(Timer::Head);
+        cx.timers.clear(Timer::Idle);
     }
 
     /// Arms the deadline of the content; after an early answer there is another one, and the earlier counts.
@@ -76,8 +41,8 @@ impl Server {
             return;
         }
         match self.pace.and_then(|pace| pace.deadline(waits, received)) {
-            Some(at) => cx.timers.set(ServerTimer::Body, at),
-            None => cx.timers.clear(ServerTimer::Body),
+            Some(at) => cx.timers.set(Timer::Body, at),
+            None => cx.timers.clear(Timer::Body),
         }
     }
 
@@ -86,8 +51,8 @@ impl Server {
         self.answered_at = Some(received);
         if let Some(wait) = self.settings.waits.drain {
             let at = cx.after(wait);
-            let at = cx.timers.get(ServerTimer::Body).map_or(at, |earlier| earlier.min(at));
-            cx.timers.set(ServerTimer::Body, at);
+            let at = cx.timers.get(Timer::Body).map_or(at, |earlier| earlier.min(at));
+            cx.timers.set(Timer::Body, at);
         }
     }
 
@@ -95,9 +60,9 @@ impl Server {
     pub(super) fn await_response(&mut self, cx: &mut Cx<'_, Self>) {
         let Some(front) = self.exchanges.front() else { return };
         let complete = self.exchanges.len() > 1 || !matches!(self.reading, Reading::Body(_));
-        if self.answer.is_none() && (complete || front.expects) && cx.timers.get(ServerTimer::Response).is_none() {
+        if self.answer.is_none() && (complete || front.expects) && cx.timers.get(Timer::Answer).is_none() {
             if let Some(wait) = self.settings.waits.response {
-                cx.timers.set(ServerTimer::Response, cx.after(wait));
+                cx.timers.set(Timer::Answer, cx.after(wait));
             }
         }
     }
@@ -125,14 +90,14 @@ impl Server {
     pub(super) fn timed_out(
         &mut self,
         cx: &mut Cx<'_, Self>,
-        timer: ServerTimer,
+        timer: Timer,
     ) -> Result<Step<ServerEvent>, Fault<Violation>> {
-        if timer != ServerTimer::Response && self.untaken {
+        if timer != Timer::Answer && self.untaken {
             // What the peer sent may lie undecoded behind the event that nobody takes.
             self.overdue = true;
             return Ok(Step::Progress);
         }
-        if timer == ServerTimer::Body && self.answered_at.is_some() {
+        if timer == Timer::Body && self.answered_at.is_some() {
             self.end_now(cx);
             return Ok(Step::Progress);
         }
