@@ -164,17 +164,3 @@ fn lines(text: &str, mut each: impl FnMut(&str)) {
     }
     each(rest);
 }
-
-/// What a client makes of the data: its lines, joined by LF.
-#[cfg(test)]
-pub(super) fn normalised(text: &str) -> alloc::string::String {
-    let mut out = alloc::string::String::new();
-    let mut first = true;
-    lines(text, |line| {
-        if !core::mem::take(&mut first) {
-            out.push('\n');
-        }
-        out.push_str(line);
-    });
-    out
-}
