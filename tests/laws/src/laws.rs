@@ -113,7 +113,10 @@ fn never_inert<S: Subject>(side: &Side<S>, view: &View) -> Verdict {
     }
     // A full buffer that waits for a command waits for its owner.
     let owner = side.decoded.reference.awaits_command && view.buffered.0 > 0;
-    let waits = i.read || i.write || i.shutdown_write || i.deadline.is_some() || owner;
+    // After the peer's end, under this policy, only the owner has something to say.
+    let keeps = side.config.on_peer_finish == OnPeerFinish::KeepSending && view.send == SendState::Open;
+    let owner_only = side.peer_finished && keeps;
+    let waits = i.read || i.write || i.shutdown_write || i.deadline.is_some() || owner || owner_only;
     let connecting = !side.connected && side.config.timeouts.connect.is_none();
     // What the protocol holds back for the peer's credit waits for ever if the owner does not listen.
     let deaf = side.read_shut && view.buffered.1 == 0 && view.stats.accepted > view.stats.flushed;

@@ -87,6 +87,14 @@ mod tests {
     }
 
     #[test]
+    fn no_byte_is_looked_at_twice() {
+        let mut scan = Scan::default();
+        assert_eq!(scan.find(b"a: b\r\nxxxxxxxx", &BOUNDS), Ok(None));
+        // What was looked at may change: nobody looks again, so a long line that comes byte by byte costs no square.
+        assert_eq!(scan.find(b"a: b\r\nxx\nxxxxxxx\r\n\r\n", &BOUNDS), Ok(Some(20)));
+    }
+
+    #[test]
     fn a_bare_line_feed_is_a_violation_wherever_it_stands() {
         for bytes in [&b"a: b\n"[..], b"\n", b"a: b\r\n\n", b"a: b\r\nc: d\n\r\n"] {
             assert_eq!(Scan::default().find(bytes, &BOUNDS), Err(Violation::LineEnd), "{}", bytes.escape_ascii());
