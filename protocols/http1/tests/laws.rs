@@ -380,7 +380,8 @@ impl Decoder {
             extensions += extension.len();
             let marked = extension.iter().find(|b| !matches!(b, b' ' | b'\t')) == Some(&b';');
             let clean = extension.iter().all(|b| *b == b'\t' || (*b >= 32 && *b != 127));
-            if (!extension.is_empty() && !(marked && clean)) || extensions > 10 {
+            let valid = extension.is_empty() || (marked && clean);
+            if !valid || extensions > 10 {
                 return Part::Wrong;
             }
             self.at += line + 1;
