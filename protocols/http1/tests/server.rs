@@ -511,3 +511,40 @@ fn a_violation_in_the_body_after_the_response_began_cannot_be_answered() {
     assert_eq!(violation(&session), Some(Violation::Chunk));
     assert_eq!(text(&mut session, T0).matches("HTTP/1.1").count(), 1);
 }
+
+#[test]
+fn who_closes_first_is_the_close_order() {
+    use duologue_core::{CloseOrder, SendState, Session, Side};
+    let asked = |order| {
+        let config = duologue_http1::Server::config().close_order(order);
+        let protocol = duologue_http1::Server::new(settings());
+        let mut session = Session::new(protocol, config, 1, T0).expect("limits that work");
+        feed(&mut session, T0, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        messages(&mut session, T0);
+        session.send(T0, ok("hi")).expect("an answer");
+        assert!(text(&mut session, T0).ends_with("hi"));
+        session
+    };
+    let first = |session: &mut Session<duologue_http1::Server>| {
+        session.received_eof(T0);
+        written(session, T0);
+        session.released();
+        loop {
+            match session.poll_event(T0) {
+                Some(Event::Closed(closed)) => return closed.finished_first,
+                Some(_) => {}
+                None => panic!("no Closed"),
+            }
+        }
+    };
+    let mut local = asked(CloseOrder::LocalFirst);
+    assert_eq!(local.states().1, SendState::Finished);
+    assert_eq!(first(&mut local), Some(Side::Local));
+    let mut peer = asked(CloseOrder::PeerFirst { within: Duration::from_secs(2) });
+    assert_eq!(peer.states().1, SendState::Holding, "the client was asked to close, and has two seconds");
+    assert_eq!(first(&mut peer), Some(Side::Peer));
+    let mut silent = asked(CloseOrder::PeerFirst { within: Duration::from_secs(2) });
+    assert_eq!(pass_deadline(&mut silent), at(2000));
+    written(&mut silent, at(2000));
+    assert!(finished(&silent));
+}
