@@ -112,14 +112,14 @@ async fn echo(connection: &mut Connection, request: &RequestHead) -> Option<()> 
         Incoming::Chunked => Body::Stream,
         Incoming::Empty | Incoming::UntilClose => Body::Empty,
     };
-    let complete = body.is_complete();
+    let mut complete = body.is_complete();
     connection.feed(ServerCommand::Respond(Response { body, ..Response::default() })).await.ok()?;
     while !complete {
         match connection.next_event().await? {
             Event::App(ServerEvent::Data(data)) => connection.send(ServerCommand::Data(data)).await.ok()?,
             Event::App(ServerEvent::End(trailers)) => {
                 connection.send(ServerCommand::End(trailers)).await.ok()?;
-                break;
+                complete = true;
             }
             Event::Closed(_) => return None,
             _ => {}
