@@ -311,6 +311,32 @@ impl<P: Protocol> Cx<'_, P> {
         self.link.listening
     }
 
+    /// What is buffered waits for the application, not for further bytes: say it with [`Step::NeedMore`]. A full
+    /// buffer is then back-pressure and no exceeded limit, and the peer's FIN waits behind the bytes. Decoding goes on
+    /// after the next command, or when nothing can be sent any more.
+    ///
+    /// From [`Protocol::eof`] it puts the verdict off: `eof` is asked again after the next command.
+    pub fn await_command(&mut self) {
+        self.link.awaits_command = true;
+    }
+
+    /// The conversation is over by the protocol's own rules (its last answer is written): the session ends as by
+    /// [`Session::close`](crate::Session::close) with a goodbye, once this call is done.
+    pub fn close(&mut self, code: Code) {
+        self.link.close.get_or_insert(code);
+    }
+
+    /// Our side has said all that it can ever say: finishes as [`Session::finish`](crate::Session::finish), once this
+    /// call is done.
+    pub fn finish(&mut self) {
+        self.link.finish = true;
+    }
+
+    /// The same context for another protocol with the same timers: for a protocol that wraps one.
+    pub fn wrapping<Q: Protocol<Timer = P::Timer>>(&mut self) -> Cx<'_, Q> {
+        Cx { now: self.now, tx: self.tx, timers: self.timers, rng: self.rng, link: self.link }
+    }
+
     /// The deadline `wait` from now.
     #[must_use]
     pub fn after(&self, wait: Duration) -> Instant {
@@ -325,4 +351,22 @@ pub(crate) struct Link {
     pub(crate) listening: bool,
     pub(crate) last_received: Instant,
     pub(crate) last_transmitted: Instant,
+    /// What the protocol wants of its session, until the call is over.
+    pub(crate) awaits_command: bool,
+    pub(crate) close: Option<Code>,
+    pub(crate) finish: bool,
+}
+
+impl Link {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            established: false,
+            listening: true,
+            last_received: now,
+            last_transmitted: now,
+            awaits_command: false,
+            close: None,
+            finish: false,
+        }
+    }
 }

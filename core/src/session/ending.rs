@@ -93,6 +93,8 @@ impl<P: Protocol> Session<P> {
         if self.finish_wanted && self.send == SendState::Open && opened {
             self.with_protocol(now, |protocol, cx| protocol.finish(cx));
             self.move_send(SendInput::Finish);
+            // No command follows: the protocol must go on without.
+            self.unblock();
         }
         // Who does not listen cannot hear the answer.
         if self.send == SendState::Closing && (self.goodbye_over || !self.recv.decodes()) {

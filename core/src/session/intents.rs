@@ -88,8 +88,9 @@ impl<P: Protocol> Session<P> {
         // The command may have unblocked the decoder: an answer was due before the next request.
         if self.starved && !self.rx.is_empty() && self.event.is_none() {
             self.starved = false;
+            self.blocked = false;
             self.settle(now);
-        } else if self.is_unsettled() {
+        } else if self.unblock() || self.is_unsettled() {
             self.settle(now);
         }
     }

@@ -128,6 +128,8 @@ pub struct Session<P: Protocol> {
     late: VecDeque<P::Event>,
     /// `decode` asked for more and nothing that could change its mind happened since.
     starved: bool,
+    /// It asked for a command of the application instead: see [`Cx::await_command`].
+    blocked: bool,
     /// How often in a row `decode` made progress without consuming a byte.
     stuck: u8,
     /// The receive buffer is full because the application takes no events: silence proves nothing now.
@@ -218,7 +220,7 @@ impl<P: Protocol> Session<P> {
             tx: SendQueue::new(limits.send_buffer, limits.control_reserve, limits.share_threshold),
             timers: Timers::new(),
             rng: Rng::new(seed),
-            link: Link { established: false, listening: true, last_received: now, last_transmitted: now },
+            link: Link::new(now),
             now,
             opening: Opening::Connecting,
             recv: RecvState::Open,
@@ -226,6 +228,7 @@ impl<P: Protocol> Session<P> {
             event: None,
             late: VecDeque::new(),
             starved: true,
+            blocked: false,
             stuck: 0,
             paused: false,
             wanted_room: None,

@@ -116,8 +116,9 @@ impl<P: Protocol> Session<P> {
             Ok(NoMessage::NeedMore { hint }) => {
                 self.stuck = 0;
                 self.starved = true;
+                self.blocked = core::mem::take(&mut self.link.awaits_command);
                 self.rx.set_hint(hint);
-                if self.recv == RecvState::Open && self.rx.space() == 0 {
+                if self.recv == RecvState::Open && self.rx.space() == 0 && !self.blocked {
                     let limit = self.rx.limit();
                     self.end(now, Cause::Limit(LimitExceeded::RecvBuffer { limit }));
                     self.stop_decoding();
@@ -129,6 +130,14 @@ impl<P: Protocol> Session<P> {
                 self.stop_decoding();
             }
         }
+    }
+
+    /// The protocol waited for this: it is asked again.
+    #[inline]
+    pub(super) fn unblock(&mut self) -> bool {
+        let blocked = core::mem::take(&mut self.blocked);
+        self.starved &= !blocked;
+        blocked
     }
 
     /// After a violation nothing the peer says has a meaning, not even the answer to a goodbye.
@@ -143,13 +152,19 @@ impl<P: Protocol> Session<P> {
         if self.recv == RecvState::Closed && self.peer_finished == PeerFinished::Seen {
             self.settle_unheard_eof();
         }
-        if !self.starved || self.event.is_some() {
+        // Who can still be sent a command is waited for; nobody else.
+        let waits = self.blocked && self.send == SendState::Open && self.recv == RecvState::Draining;
+        if !self.starved || waits || self.event.is_some() {
             return;
         }
         match self.recv {
             RecvState::Draining => {
                 let action = self.protocol.eof(&mut context!(self, now), &mut self.rx);
                 self.after_protocol(now);
+                if core::mem::take(&mut self.link.awaits_command) {
+                    self.blocked = true;
+                    return;
+                }
                 match action {
                     Ok(EofAction::Clean) => self.peer_stream_ended(),
                     Ok(EofAction::Final(event)) => {
@@ -225,6 +240,18 @@ impl<P: Protocol> Session<P> {
         }
         if let Some(fault) = self.tx.take_fault() {
             self.end_for(fault);
+        }
+        if self.link.close.is_some() || self.link.finish {
+            self.end_as_asked(now);
+        }
+    }
+
+    /// The protocol ended the conversation by its own rules.
+    #[cold]
+    fn end_as_asked(&mut self, now: Instant) {
+        self.finish_wanted |= core::mem::take(&mut self.link.finish);
+        if let Some(code) = self.link.close.take() {
+            self.end(now, Cause::LocalClose(code));
         }
     }
 

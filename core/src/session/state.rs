@@ -30,6 +30,7 @@ where
             event,
             late,
             starved,
+            blocked,
             stuck,
             paused,
             wanted_room,
@@ -55,7 +56,7 @@ where
             events,
         } = self;
         (protocol, rx, tx, timers, rng, link, now).hash(state);
-        (opening, recv, send, event, late, starved, stuck, paused).hash(state);
+        (opening, recv, send, event, late, starved, blocked, stuck, paused).hash(state);
         (wanted_room, writable, finish_wanted, peer_finished, first_fin).hash(state);
         (cause, goodbye_over, release, released, closed_taken, phase).hash(state);
         (opening_deadline, stage_deadline, probe_sent, can_probe, stalled_since, linger_left).hash(state);

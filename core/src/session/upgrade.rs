@@ -92,6 +92,7 @@ impl<P: Protocol> Session<P> {
             opening: Opening::Handshaking,
             opening_deadline: wait.map(|w| Deadline { at: now.after(w), reason: TimeoutReason::Handshake }),
             starved: false,
+            blocked: false,
             stuck: 0,
             can_probe: self.config.timeouts.keepalive.is_some(),
             probe_sent: None,

@@ -111,7 +111,12 @@ fn never_inert<S: Subject>(side: &Side<S>, view: &View) -> Verdict {
     if side.released || i.release.is_some() || i.event {
         return Ok(());
     }
-    let waits = i.read || i.write || i.shutdown_write || i.deadline.is_some();
+    // A full buffer that waits for a command waits for its owner.
+    let owner = side.decoded.reference.awaits_command && view.buffered.0 > 0;
+    // After the peer's end, under this policy, only the owner has something to say.
+    let keeps = side.config.on_peer_finish == OnPeerFinish::KeepSending && view.send == SendState::Open;
+    let owner_only = side.peer_finished && keeps;
+    let waits = i.read || i.write || i.shutdown_write || i.deadline.is_some() || owner || owner_only;
     let connecting = !side.connected && side.config.timeouts.connect.is_none();
     // What the protocol holds back for the peer's credit waits for ever if the owner does not listen.
     let deaf = side.read_shut && view.buffered.1 == 0 && view.stats.accepted > view.stats.flushed;
@@ -119,7 +124,7 @@ fn never_inert<S: Subject>(side: &Side<S>, view: &View) -> Verdict {
     let t = &side.config.timeouts;
     let stages = [t.connect, t.handshake, t.idle, t.close_handshake, t.flush, t.linger];
     let bounded = stages.iter().all(Option::is_some);
-    law(Law::L5NeverInert, !bounded || i.deadline.is_some(), || {
+    law(Law::L5NeverInert, !bounded || i.deadline.is_some() || owner, || {
         format!("no deadline, with all time-outs set: {view:?}")
     })
 }
@@ -229,7 +234,8 @@ fn reads_never_wait<S: Subject>(side: &Side<S>, view: &View) -> Verdict {
     law(Law::L13ReadsNeverWait, taken >= due, || {
         format!("{due} messages were received and {taken} delivered, and no event is promised: {view:?}")
     })?;
-    let reads = !view.recv.reads() || view.interest.read || side.released || view.interest.release.is_some();
+    let waits = side.decoded.reference.awaits_command;
+    let reads = !view.recv.reads() || waits || view.interest.read || side.released || view.interest.release.is_some();
     law(Law::L13ReadsNeverWait, reads, || format!("nothing to take, and nothing is read: {view:?}"))
 }
 
@@ -266,7 +272,7 @@ fn received_bytes_are_accounted<S: Subject>(side: &Side<S>, undelivered: u64) ->
     let consumed = usize::try_from(undelivered).ok().and_then(|n| total.checked_sub(n));
     let taken = side.delivered.len();
     let from = taken.checked_sub(1).map_or(0, |last| reference.events.get(last).map_or(total, |(end, _)| *end));
-    let to = reference.events.get(taken).map_or(total, |(end, _)| *end - 1);
+    let to = reference.events.get(taken).map_or(total, |(end, _)| *end - 1).max(from);
     let held = consumed.is_some_and(|n| (from..=to).contains(&n) && (n == total || reference.boundaries.contains(&n)));
     law(Law::L14NothingVanishes, held, || {
         format!("{undelivered} of {total} bytes are reported undelivered; {taken} messages end at {from}")

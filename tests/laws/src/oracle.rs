@@ -41,7 +41,10 @@ fn justified<S: Subject>(side: &Side<S>, before: &View, op: &Op, effect: Effect,
     let wire = &side.decoded.reference;
     let kind = cause.split(['(', ' ', '{']).next().unwrap_or_default();
     let held = match kind {
-        "LocalClose" => matches!(op, Op::Close { code, .. } if cause.contains(&format!("Code({code})"))),
+        "LocalClose" => {
+            let asked = matches!(op, Op::Close { code, .. } if cause.contains(&format!("Code({code})")));
+            asked || side.own_close.is_some_and(|code| cause.contains(&format!("{code:?}")))
+        }
         "LocalAbort" => matches!(op, Op::Abort { code } if cause.contains(&format!("Code({code})"))),
         "LocalFinished" => side.eof_before_fin == Some(false) && side.fin_done,
         "PeerFinished" => side.eof_before_fin == Some(true) && (side.fin_done || aborts(side)),
@@ -114,7 +117,9 @@ fn overdue<S: Subject>(side: &Side<S>, before: &View, after: &View, op: &Op, eff
     law(Law::L9OneEnd, !must, || format!("{op:?} brought no cause; before it {before:?}"))?;
     let wire = &side.decoded.reference;
     let waiting = !after.recv.decodes() || after.interest.event || side.delivered.len() < wire.events.len();
-    law(Law::L9OneEnd, waiting || !wire.violated, || format!("a violation was not found: {after:?}"))?;
+    law(Law::L9OneEnd, waiting || wire.awaits_command || !wire.violated, || {
+        format!("a violation was not found: {after:?}")
+    })?;
     law(Law::L9OneEnd, waiting || wire.closed.is_none(), || format!("the peer's goodbye was not heard: {after:?}"))?;
     let both = side.fin_done && side.eof_given && after.recv.is_over();
     law(Law::L9OneEnd, !both, || format!("both sides finished, and no end comes: {after:?}"))

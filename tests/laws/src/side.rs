@@ -66,6 +66,10 @@ pub(crate) struct Side<S: Subject> {
     /// What the peer must see of the accepted commands, and their number.
     pub(crate) accepted: Vec<EventOf<S>>,
     pub(crate) accepted_count: u64,
+    /// The accepted commands themselves.
+    pub(crate) commands: Vec<CommandOf<S>>,
+    /// [`Subject::own_close`].
+    pub(crate) own_close: Option<duologue_core::Code>,
     pub(crate) peer_finished: bool,
     pub(crate) closed: Option<Closed<ViolationOf<S>>>,
     /// Several events came after `Closed`, or `Closed` twice.
@@ -94,7 +98,7 @@ pub(crate) struct Side<S: Subject> {
     pub(crate) broken: Option<crate::law::Broken>,
 }
 
-/// A reference decode, redone when bytes were added.
+/// A reference decode, redone when bytes or commands were added.
 #[derive(Clone)]
 pub(crate) struct Cached<E> {
     len: usize,
@@ -129,6 +133,8 @@ where
             timer_events: self.timer_events,
             accepted: self.accepted.clone(),
             accepted_count: self.accepted_count,
+            commands: self.commands.clone(),
+            own_close: self.own_close,
             peer_finished: self.peer_finished,
             closed: self.closed.clone(),
             after_closed: self.after_closed,
@@ -174,6 +180,8 @@ impl<S: Subject> Side<S> {
             timer_events: 0,
             accepted: Vec::new(),
             accepted_count: 0,
+            commands: Vec::new(),
+            own_close: None,
             peer_finished: false,
             closed: None,
             after_closed: false,
@@ -199,9 +207,10 @@ impl<S: Subject> Side<S> {
 
     /// The independent decode of what was received and of what was transmitted, brought up to date.
     pub(crate) fn refresh(&mut self, subject: &S, variant: usize) {
-        if self.decoded.len != self.received.len() {
-            self.decoded.len = self.received.len();
-            self.decoded.reference = subject.reference(self.role, variant, &self.received);
+        let known = self.received.len() + self.commands.len();
+        if self.decoded.len != known {
+            self.decoded.len = known;
+            self.decoded.reference = subject.reference_after(self.role, variant, &self.commands, &self.received);
         }
         if self.encoded.len != self.transmitted.len() {
             self.encoded.len = self.transmitted.len();
@@ -215,7 +224,7 @@ impl<S: Subject> Side<S> {
         self.after_closed |= self.closed.is_some();
         match event {
             Event::App(event) if subject.is_from_timer(&event) => self.timer_events += 1,
-            Event::App(event) => self.take(event),
+            Event::App(event) => subject.atoms(event).into_iter().for_each(|atom| self.take(atom)),
             Event::Writable => self.note_writable(),
             Event::PeerFinished => {
                 if self.peer_finished {
@@ -253,7 +262,8 @@ impl<S: Subject> Side<S> {
 
     pub(crate) fn note_accepted(&mut self, subject: &S, command: &CommandOf<S>) {
         self.accepted_count += 1;
-        self.accepted.extend(subject.event_for(command));
+        self.accepted.extend(subject.events_for(command));
+        self.commands.push(command.clone());
         self.queued_since = true;
     }
 

@@ -93,6 +93,22 @@ pub trait Subject {
     /// What the other side sees of an accepted command; `None` if nothing.
     fn event_for(&self, command: &CommandOf<Self>) -> Option<EventOf<Self>>;
 
+    /// As [`event_for`](Self::event_for), for commands that the other side sees as several events.
+    fn events_for(&self, command: &CommandOf<Self>) -> Vec<EventOf<Self>> {
+        self.event_for(command).into_iter().collect()
+    }
+
+    /// The parts of an event that the reference decoder knows: a piece of a stream may be cut anywhere, so what is
+    /// compared is its bytes.
+    fn atoms(&self, event: EventOf<Self>) -> Vec<EventOf<Self>> {
+        vec![event]
+    }
+
+    /// The code with which the protocol ends a session by its own rules ([`Cx::close`](duologue_core::Cx::close)).
+    fn own_close(&self) -> Option<Code> {
+        None
+    }
+
     /// Whether an event that the peer caused was caused by a command, and not by the protocol itself.
     fn is_from_command(&self, event: &EventOf<Self>) -> bool {
         let _ = event;
@@ -107,6 +123,19 @@ pub trait Subject {
 
     /// Decodes everything that `receiver` was sent so far, written without the code under test.
     fn reference(&self, receiver: Role, variant: usize, bytes: &[u8]) -> Reference<EventOf<Self>>;
+
+    /// As [`reference`](Self::reference), where what the receiver itself said so far decides what the bytes mean: whether
+    /// a response was asked for, whether a further request is looked at.
+    fn reference_after(
+        &self,
+        receiver: Role,
+        variant: usize,
+        accepted: &[CommandOf<Self>],
+        bytes: &[u8],
+    ) -> Reference<EventOf<Self>> {
+        let _ = accepted;
+        self.reference(receiver, variant, bytes)
+    }
 
     /// Valid bytes for `receiver` that a hostile peer would repeat for ever.
     fn flood(&self, receiver: Role, rng: &mut Rng) -> Vec<u8>;
@@ -154,6 +183,8 @@ pub struct Reference<E> {
     pub violated: bool,
     /// The peer said goodbye; nothing after it counts.
     pub closed: Option<Code>,
+    /// The rest, or its violation, waits for a command of the receiver's.
+    pub awaits_command: bool,
     /// What the rest, from the last boundary on, is if the stream ends here.
     pub rest: End<E>,
 }
@@ -173,6 +204,14 @@ pub enum End<E> {
 
 impl<E> Default for Reference<E> {
     fn default() -> Self {
-        Self { events: Vec::new(), boundaries: vec![0], messages: 0, violated: false, closed: None, rest: End::Clean }
+        Self {
+            events: Vec::new(),
+            boundaries: vec![0],
+            messages: 0,
+            violated: false,
+            closed: None,
+            awaits_command: false,
+            rest: End::Clean,
+        }
     }
 }

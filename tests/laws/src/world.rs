@@ -101,7 +101,7 @@ impl<'s, S: Subject> World<'s, S> {
                 Session::connecting(protocol, config.clone(), seed, now)
             };
             let session = session.unwrap_or_else(|e| panic!("{}, variant {}: {e}", subject.name(), script.variant));
-            Side::new(role, session, config, connected, now)
+            Side { own_close: subject.own_close(), ..Side::new(role, session, config, connected, now) }
         };
         let pipe = |capacity| Pipe { capacity, ..Pipe::default() };
         Self {

@@ -1,0 +1,162 @@
+//! An HTTP/1.1 server for measuring and for newcomers.
+//!
+//! ```text
+//! cargo run --release -p duologue-tokio --example http_server -- --port 8080
+//! ```
+//!
+//! `GET /` has a small body, `POST /echo` answers with the request's content while it comes, `GET /events` is a stream of
+//! server-sent events, `GET /slow?ms=N` answers after a while, `POST /refuse` refuses before the content came. HEAD works
+//! wherever GET does. It serves 127.0.0.1 until it is ended.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Parser, ValueEnum};
+use duologue_core::{CloseIntent, CloseOrder, Code, Event};
+use duologue_http1::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use duologue_http1::http::{Method, StatusCode};
+use duologue_http1::{
+    Body, Continue, Incoming, RequestHead, Response, Server as Http, ServerCommand, ServerEvent, ServerSettings, sse,
+};
+use duologue_tokio::{Options, Served, Server};
+
+/// The longest that `/slow` waits.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Between two events of `/events`.
+const TICK: Duration = Duration::from_millis(200);
+
+#[derive(Parser)]
+#[command(about = "Serves HTTP/1.1 on 127.0.0.1")]
+struct Args {
+    /// Port to listen on; 0 takes a free one, and prints it.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Which side sends the first FIN, and so carries TIME_WAIT.
+    #[arg(long, value_enum, default_value_t = Order::LocalFirst)]
+    close_order: Order,
+    /// Worker threads.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    PeerFirst,
+    LocalFirst,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if args.threads <= 1 {
+        runtime = tokio::runtime::Builder::new_current_thread();
+    }
+    runtime.worker_threads(args.threads.max(1)).enable_all().build()?.block_on(serve(&args))
+}
+
+async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
+    let close_order = match args.close_order {
+        Order::LocalFirst => CloseOrder::LocalFirst,
+        Order::PeerFirst => CloseOrder::PeerFirst { within: Duration::from_secs(2) },
+    };
+    let options = Options::new().config(Http::config().close_order(close_order));
+    let server = Server::bind(("127.0.0.1", args.port), options).await?;
+    eprintln!("serving on http://{}", server.local_addr()?);
+    let settings = ServerSettings::new().requests(u64::MAX).continues(Continue::Manual);
+    server.serve(move |_peer| Http::new(settings), answer_all).await;
+    Ok(())
+}
+
+type Connection = Served<Http>;
+
+/// Answers one request after the other; those that a client sent ahead wait in the connection.
+async fn answer_all(mut connection: Connection) {
+    while let Some(event) = connection.next_event().await {
+        // What is left of the content of a request that was answered early needs no attention.
+        let Event::App(ServerEvent::Request(request)) = event else { continue };
+        if answer(&mut connection, &request).await.is_none() {
+            connection.start_close(CloseIntent::Flush(Code(1)));
+        }
+    }
+}
+
+/// Answers a request; `None` if the connection ended meanwhile.
+async fn answer(connection: &mut Connection, request: &RequestHead) -> Option<()> {
+    let reads = request.method == Method::GET || request.method == Method::HEAD;
+    match request.uri.path() {
+        "/" if reads => respond(connection, text("Hello, world!")).await,
+        "/echo" if request.method == Method::POST => echo(connection, request).await,
+        "/events" if reads => events(connection, request).await,
+        "/slow" if reads => {
+            let millis = request.uri.query().and_then(|query| query.strip_prefix("ms=")?.parse().ok());
+            tokio::time::sleep(Duration::from_millis(millis.unwrap_or(0)).min(LONGEST)).await;
+            respond(connection, text("At last.")).await
+        }
+        "/refuse" => respond(connection, Response::new(StatusCode::PAYLOAD_TOO_LARGE)).await,
+        _ => respond(connection, Response::new(StatusCode::NOT_FOUND)).await,
+    }
+}
+
+async fn respond(connection: &mut Connection, response: Response) -> Option<()> {
+    connection.send(ServerCommand::Respond(response)).await.ok()
+}
+
+/// Sends the content back as it comes.
+async fn echo(connection: &mut Connection, request: &RequestHead) -> Option<()> {
+    if request.expects_continue {
+        connection.send(ServerCommand::Continue).await.ok()?;
+    }
+    let body = match request.body {
+        Incoming::Sized(length) => Body::Sized(length),
+        Incoming::Chunked => Body::Stream,
+        Incoming::Empty | Incoming::UntilClose => Body::Empty,
+    };
+    let mut complete = body.is_complete();
+    connection.feed(ServerCommand::Respond(Response { body, ..Response::default() })).await.ok()?;
+    while !complete {
+        match connection.next_event().await? {
+            Event::App(ServerEvent::Data(data)) => connection.send(ServerCommand::Data(data)).await.ok()?,
+            Event::App(ServerEvent::End(trailers)) => {
+                connection.send(ServerCommand::End(trailers)).await.ok()?;
+                complete = true;
+            }
+            Event::Closed(_) => return None,
+            _ => {}
+        }
+    }
+    Some(())
+}
+
+/// Counts from the event that the client saw last.
+async fn events(connection: &mut Connection, request: &RequestHead) -> Option<()> {
+    let last = request.headers.get(sse::LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
+    let mut response = Response { body: Body::Stream, ..Response::default() };
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(sse::CONTENT_TYPE));
+    response.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    respond(connection, response).await?;
+    if request.method == Method::HEAD {
+        return connection.send(ServerCommand::End(None)).await.ok();
+    }
+    connection.send(ServerCommand::Data(sse::retry(Duration::from_millis(500)))).await.ok()?;
+    let mut tick = tokio::time::interval(TICK);
+    for number in last.map_or(1, |last| last.saturating_add(1)).. {
+        // The connection is driven while we wait, so that a client that went away is noticed.
+        tokio::select! {
+            _ = tick.tick() => {}
+            event = connection.next_event() => if matches!(event, None | Some(Event::Closed(_) | Event::PeerFinished)) {
+                return None;
+            },
+        }
+        let (id, data) = (number.to_string(), format!("event {number}"));
+        let event = sse::EventBuilder::new(&data).name("tick").id(&id).encode().ok()?;
+        connection.send(ServerCommand::Data(event)).await.ok()?;
+    }
+    Some(())
+}
+
+fn text(text: &'static str) -> Response {
+    let mut response = Response { body: Body::Full(Bytes::from_static(text.as_bytes())), ..Response::default() };
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}

@@ -1,0 +1,223 @@
+//! Reading requests.
+
+use duologue_core::{Cx, RecvBuf, Step};
+use http::Method;
+use memchr::memchr;
+
+use super::{Exchange, Reading, Server, ServerEvent};
+use crate::error::Violation;
+use crate::limits::Limits;
+use crate::message::{Incoming, RequestHead};
+use crate::timer::Timer;
+use crate::wire::{BodyDecoder, Bounds, LONGEST_METHOD, Pace, Piece, Scan, parse_request, version};
+
+/// Bytes of a request line beside its method and its target: two spaces, the version, CR LF.
+const LINE_REST: usize = 12;
+/// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
+const COPIED: usize = 4096;
+
+impl Server {
+    pub(super) fn decode_head(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        rx: &mut RecvBuf,
+    ) -> Result<Step<ServerEvent>, Violation> {
+        if rx.is_empty() {
+            return Ok(Step::NeedMore { hint: 0 });
+        }
+        if self.is_full() {
+            return Ok(self.leave(cx, rx));
+        }
+        if !self.scan.has_begun() && !self.skipped_blank && rx.first() == Some(&b'\r') {
+            match rx.get(1) {
+                // RFC 9112, section 2.2: at least one empty line is to be ignored. One it is.
+                Some(b'\n') => {
+                    self.skipped_blank = true;
+                    rx.advance(2);
+                    return Ok(Step::Progress);
+                }
+                None => {
+                    self.head_began(cx);
+                    return Ok(Step::NeedMore { hint: 0 });
+                }
+                Some(_) => return Err(Violation::LineEnd),
+            }
+        }
+        let limits = self.settings.limits;
+        check_request_line(rx, &self.scan, &limits)?;
+        let bounds = Bounds {
+            bytes: limits.head,
+            lines: limits.fields.saturating_add(1),
+            too_long: Violation::HeadTooLong { limit: limits.head },
+            too_many: Violation::TooManyFields { limit: limits.fields },
+        };
+        let Some(len) = self.scan.find(rx, &bounds)? else {
+            self.head_began(cx);
+            return Ok(Step::NeedMore { hint: 0 });
+        };
+        let head = if len <= COPIED { rx.copy(len) } else { rx.take(len) };
+        self.scan = Scan::default();
+        self.skipped_blank = false;
+        let raw = parse_request(&head, &limits)?;
+        let body = incoming(raw.facts.chunked, raw.facts.length);
+        if let (Incoming::Sized(length), Some(limit)) = (body, limits.body) {
+            if length > limit {
+                return Err(Violation::BodyTooLong { limit });
+            }
+        }
+        let facts = &raw.facts;
+        self.requests += 1;
+        let mut keep_alive = if raw.http10 { facts.keep_alive && !facts.close } else { !facts.close };
+        keep_alive &= self.requests < self.settings.requests;
+        self.last_request |= !keep_alive;
+        let connect = raw.method == Method::CONNECT;
+        let exchange = Exchange {
+            head: raw.method == Method::HEAD,
+            connect,
+            http10: raw.http10,
+            keep_alive,
+            upgrade: connect || facts.upgrade,
+            expects: facts.expects_continue && body != Incoming::Empty,
+        };
+        self.exchanges.push_back(exchange);
+        self.head_ended(cx);
+        match BodyDecoder::new(body) {
+            Some(decoder) => {
+                self.reading = Reading::Body(decoder);
+                self.body_began(cx);
+            }
+            None => self.request_ended(cx),
+        }
+        Ok(Step::Event(ServerEvent::Request(RequestHead {
+            method: raw.method,
+            uri: raw.uri,
+            version: version(raw.http10),
+            headers: raw.headers,
+            body,
+            expects_continue: exchange.expects,
+            upgrade: exchange.upgrade,
+        })))
+    }
+
+    #[inline]
+    pub(super) fn decode_body(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        rx: &mut RecvBuf,
+        mut body: BodyDecoder,
+    ) -> Result<Step<ServerEvent>, Violation> {
+        let piece = body.decode(rx, &self.settings.limits)?;
+        self.reading = Reading::Body(body);
+        Ok(match piece {
+            Piece::NeedMore { hint } => Step::NeedMore { hint },
+            Piece::Progress => Step::Progress,
+            Piece::Data(data) => {
+                self.body_went_on(cx, body.received());
+                Step::Event(ServerEvent::Data(data))
+            }
+            Piece::End(trailers) => {
+                self.request_ended(cx);
+                Step::Event(ServerEvent::End(trailers))
+            }
+        })
+    }
+
+    /// Bytes that are not, or not yet, a request of ours.
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Step<ServerEvent> {
+        if rx.is_empty() {
+            return Step::NeedMore { hint: 0 };
+        }
+        if self.reading == Reading::Nothing || self.finished {
+            rx.advance(rx.len());
+            return Step::Progress;
+        }
+        cx.await_command();
+        Step::NeedMore { hint: 0 }
+    }
+
+    /// A request that cannot be understood: nothing after it can. What was asked before is answered first, so that the
+    /// error is not taken for an answer to that.
+    #[cold]
+    pub(super) fn refuse(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        violation: Violation,
+    ) -> Result<Step<ServerEvent>, Violation> {
+        if self.earlier() == 0 || self.finished {
+            return Err(violation);
+        }
+        self.violation = Some(violation);
+        cx.timers.clear(Timer::Head);
+        cx.timers.clear(Timer::Body);
+        cx.await_command();
+        Ok(Step::NeedMore { hint: 0 })
+    }
+
+    /// No further request is decoded now: enough wait for their answers, or the next bytes may be another protocol's.
+    fn is_full(&self) -> bool {
+        self.exchanges.len() >= self.settings.pipelined.max(1) || self.exchanges.back().is_some_and(|e| e.upgrade)
+    }
+
+    fn body_began(&mut self, cx: &mut Cx<'_, Self>) {
+        self.answered_at = None;
+        let waits_for_us = self.exchanges.back().is_some_and(|exchange| exchange.expects);
+        if waits_for_us {
+            self.pace = None;
+            self.continue_if_due(cx);
+            self.await_response(cx);
+        } else {
+            self.pace = Some(Pace::new(cx.now, 0));
+        }
+        self.arm_body(cx, 0);
+    }
+
+    fn body_went_on(&mut self, cx: &mut Cx<'_, Self>, received: u64) {
+        // A client that does not wait for 100 (Continue) needs none.
+        if let Some(exchange) = self.exchanges.back_mut().filter(|exchange| exchange.expects) {
+            exchange.expects = false;
+            cx.timers.clear(Timer::Answer);
+        }
+        self.pace.get_or_insert(Pace::new(cx.now, received));
+        self.arm_body(cx, received);
+        let unwanted = self.answered_at.is_some_and(|at| received - at > self.settings.drain);
+        if unwanted {
+            self.end_now(cx);
+        }
+    }
+
+    /// The request is complete.
+    fn request_ended(&mut self, cx: &mut Cx<'_, Self>) {
+        cx.timers.clear(Timer::Body);
+        self.pace = None;
+        self.reading = if self.last_request { Reading::Nothing } else { Reading::Head };
+        if self.answered_at.take().is_some() {
+            self.between_requests(cx);
+        } else {
+            self.await_response(cx);
+        }
+    }
+}
+
+fn incoming(chunked: bool, length: Option<u64>) -> Incoming {
+    match length {
+        _ if chunked => Incoming::Chunked,
+        Some(length @ 1..) => Incoming::Sized(length),
+        _ => Incoming::Empty,
+    }
+}
+
+/// A request line that is too long is found as soon as it is, and the same however it was cut.
+fn check_request_line(bytes: &[u8], scan: &Scan, limits: &Limits) -> Result<(), Violation> {
+    let longest = limits.target.saturating_add(LONGEST_METHOD + LINE_REST);
+    let start = match bytes.get(..longest) {
+        Some(start) if scan.lines() == 0 && bytes.len() > longest => start,
+        _ => return Ok(()),
+    };
+    if memchr(b'\n', start).is_some() {
+        return Ok(());
+    }
+    Err(match memchr(b' ', start) {
+        Some(0..=LONGEST_METHOD) => Violation::TargetTooLong { limit: limits.target },
+        _ => Violation::MethodTooLong { limit: LONGEST_METHOD },
+    })
+}

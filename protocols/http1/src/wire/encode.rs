@@ -1,0 +1,194 @@
+//! Writing heads and content straight into the send queue: measured first, then written, from the same code.
+
+use bytes::Bytes;
+use duologue_core::{Payload, Refusal, SendQueue, Writer};
+use http::HeaderMap;
+
+/// Where bytes of a head go.
+pub(crate) trait Out {
+    fn put(&mut self, bytes: &[u8]);
+}
+
+/// Counts what would be written.
+#[derive(Debug, Default)]
+pub(crate) struct Count(pub(crate) usize);
+
+impl Out for Count {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+}
+
+/// Gathers the small parts of a head, so that the queue sees few large ones.
+#[derive(Debug)]
+pub(crate) struct Gather<'a, 'q> {
+    out: &'a mut Writer<'q>,
+    buffer: [u8; GATHER],
+    len: usize,
+}
+
+const GATHER: usize = 256;
+
+impl<'a, 'q> Gather<'a, 'q> {
+    pub(crate) fn new(out: &'a mut Writer<'q>) -> Self {
+        Self { out, buffer: [0; GATHER], len: 0 }
+    }
+
+    /// Hands on what is left.
+    pub(crate) fn flush(&mut self) {
+        self.out.put_slice(self.buffer.get(..self.len).unwrap_or_default());
+        self.len = 0;
+    }
+}
+
+impl Out for Gather<'_, '_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if self.len + bytes.len() > GATHER {
+            self.flush();
+        }
+        match self.buffer.get_mut(self.len..self.len + bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            None => self.out.put_slice(bytes),
+        }
+    }
+}
+
+/// One field line.
+#[inline]
+pub(crate) fn field(out: &mut impl Out, name: &str, value: &[u8]) {
+    out.put(name.as_bytes());
+    out.put(b": ");
+    out.put(value);
+    out.put(b"\r\n");
+}
+
+/// All field lines of a map.
+#[inline]
+pub(crate) fn fields(out: &mut impl Out, headers: &HeaderMap) {
+    for (name, value) in headers {
+        field(out, name.as_str(), value.as_bytes());
+    }
+}
+
+/// Whether the map has a field that frames the message: those are this crate's.
+pub(crate) fn is_framing(headers: &HeaderMap) -> bool {
+    !headers.is_empty()
+        && (headers.contains_key(http::header::CONTENT_LENGTH) || headers.contains_key(http::header::TRANSFER_ENCODING))
+}
+
+/// Digits of a number without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digits {
+    bytes: [u8; 20],
+    start: usize,
+}
+
+impl Digits {
+    pub(crate) fn decimal(number: u64) -> Self {
+        Self::of(number, 10)
+    }
+
+    fn hexadecimal(number: u64) -> Self {
+        Self::of(number, 16)
+    }
+
+    fn of(mut number: u64, base: u64) -> Self {
+        let mut digits = Self { bytes: [b'0'; 20], start: 20 };
+        for place in digits.bytes.iter_mut().rev() {
+            let digit = (number % base) as u8;
+            *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+            digits.start -= 1;
+            number /= base;
+            if number == 0 {
+                break;
+            }
+        }
+        digits
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// The content of a message while it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyEncoder {
+    /// So many bytes must still come.
+    Sized {
+        left: u64,
+    },
+    Chunked,
+    /// Up to the end of the connection.
+    UntilClose,
+    /// The head was for a message without content (HEAD, 304): what comes is not written.
+    Unwritten,
+}
+
+/// Writes a piece of content.
+pub(crate) fn put_data(tx: &mut SendQueue, body: &mut BodyEncoder, data: Payload<'_>) -> Result<(), Refusal> {
+    let len = data.len();
+    // An empty chunk would be the end.
+    if len == 0 {
+        return Ok(());
+    }
+    match body {
+        BodyEncoder::Unwritten => {}
+        BodyEncoder::Sized { left } => {
+            let rest = left.checked_sub(len as u64);
+            let rest = rest.ok_or(Refusal::Invalid("more content than the head announced"))?;
+            data.put(&mut tx.message(len)?);
+            *left = rest;
+        }
+        BodyEncoder::UntilClose => data.put(&mut tx.message(len)?),
+        BodyEncoder::Chunked => {
+            let size = Digits::hexadecimal(len as u64);
+            let size = size.as_slice();
+            let mut out = tx.message(size.len() + 2 + len + 2)?;
+            out.put_slice(size);
+            out.put_slice(b"\r\n");
+            data.put(&mut out);
+            out.put_slice(b"\r\n");
+        }
+    }
+    Ok(())
+}
+
+/// Writes the end of the content.
+pub(crate) fn put_end(tx: &mut SendQueue, body: BodyEncoder, trailers: Option<&HeaderMap>) -> Result<(), Refusal> {
+    let has_trailers = trailers.is_some_and(|trailers| !trailers.is_empty());
+    match body {
+        BodyEncoder::Sized { left: 1.. } => return Err(Refusal::Invalid("less content than the head announced")),
+        BodyEncoder::Sized { .. } if has_trailers => {
+            return Err(Refusal::Invalid("trailers go only with Body::Stream"));
+        }
+        BodyEncoder::Chunked => {}
+        _ => return Ok(()),
+    }
+    let Some(trailers) = trailers.filter(|_| has_trailers) else {
+        tx.message(5)?.put_slice(b"0\r\n\r\n");
+        return Ok(());
+    };
+    if trailers.keys().any(|name| super::fields::is_forbidden_in_trailers(name.as_str())) {
+        return Err(Refusal::Invalid("a field that may not be in a trailer section"));
+    }
+    let mut count = Count(5);
+    fields(&mut count, trailers);
+    let mut out = tx.message(count.0)?;
+    let mut gather = Gather::new(&mut out);
+    gather.put(b"0\r\n");
+    fields(&mut gather, trailers);
+    gather.put(b"\r\n");
+    gather.flush();
+    Ok(())
+}
+
+/// The payload of an owned piece, shared and not copied.
+pub(crate) fn owned(data: &Bytes) -> Payload<'static> {
+    Payload::Owned(data.clone())
+}

@@ -1,0 +1,186 @@
+//! Parsing heads. `httparse` does the grammar; what it lets pass for the sake of old peers is refused here.
+
+use core::mem::MaybeUninit;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+
+use bytes::Bytes;
+
+use crate::error::Violation;
+use crate::limits::{Limits, MOST_FIELDS};
+
+use super::fields::{Facts, is_forbidden_in_trailers, is_token};
+
+/// The longest method that is looked at.
+pub(crate) const LONGEST_METHOD: usize = 32;
+
+/// A request head, parsed and judged.
+#[derive(Debug)]
+pub(crate) struct RawRequest {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) http10: bool,
+    pub(crate) headers: HeaderMap,
+    pub(crate) facts: Facts,
+}
+
+/// A response head, parsed and judged.
+#[derive(Debug)]
+pub(crate) struct RawResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) http10: bool,
+    pub(crate) headers: HeaderMap,
+    pub(crate) facts: Facts,
+}
+
+/// Parses a whole request head. Its bytes become part of the values: nothing is copied.
+pub(crate) fn parse_request(head: &Bytes, limits: &Limits) -> Result<RawRequest, Violation> {
+    let mut array = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut array) {
+        Ok(httparse::Status::Complete(n)) if n == head.len() => {}
+        Ok(_) => return Err(Violation::StartLine),
+        Err(error) => return Err(start_or_field(error, head)),
+    }
+    let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version) else {
+        return Err(Violation::StartLine);
+    };
+    let method = method_of(method)?;
+    let uri = target(head, path, &method, limits)?;
+    let http10 = version == 0;
+    let (headers, mut facts) = collect(head, request.headers, limits)?;
+    facts.finish(http10, true)?;
+    if method == Method::CONNECT && (facts.coded || facts.length.is_some_and(|n| n > 0)) {
+        return Err(Violation::UnexpectedContent);
+    }
+    Ok(RawRequest { method, uri, http10, headers, facts })
+}
+
+/// Parses a whole response head.
+pub(crate) fn parse_response(head: &Bytes, limits: &Limits) -> Result<RawResponse, Violation> {
+    let mut array = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, &mut array) {
+        Ok(httparse::Status::Complete(n)) if n == head.len() => {}
+        Ok(_) => return Err(Violation::StartLine),
+        Err(error) => return Err(start_or_field(error, head)),
+    }
+    let (Some(code), Some(version)) = (response.code, response.version) else {
+        return Err(Violation::StartLine);
+    };
+    let status = StatusCode::from_u16(code).map_err(|_| Violation::StartLine)?;
+    let http10 = version == 0;
+    let (headers, mut facts) = collect(head, response.headers, limits)?;
+    facts.finish(http10, false)?;
+    let no_content = status.is_informational() || status == StatusCode::NO_CONTENT;
+    if no_content && (facts.coded || facts.length.is_some_and(|n| n > 0)) {
+        return Err(Violation::UnexpectedContent);
+    }
+    Ok(RawResponse { status, http10, headers, facts })
+}
+
+/// Parses a whole trailer section with at least one field. What decides framing or routing may not come so late.
+pub(crate) fn parse_trailers(section: &Bytes, limits: &Limits) -> Result<HeaderMap, Violation> {
+    let mut array = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let (used, parsed) = match httparse::parse_headers(section, &mut array) {
+        Ok(httparse::Status::Complete(parsed)) => parsed,
+        Ok(httparse::Status::Partial) => return Err(Violation::Field),
+        Err(httparse::Error::TooManyHeaders) => return Err(Violation::TrailersTooLong { limit: limits.trailers }),
+        Err(error) => return Err(start_or_field(error, section)),
+    };
+    if used != section.len() {
+        return Err(Violation::Field);
+    }
+    if parsed.len() > limits.fields {
+        return Err(Violation::TrailersTooLong { limit: limits.trailers });
+    }
+    let mut headers = HeaderMap::with_capacity(parsed.len());
+    for field in parsed {
+        if is_forbidden_in_trailers(field.name) {
+            return Err(Violation::ForbiddenTrailer);
+        }
+        append(&mut headers, section, field)?;
+    }
+    Ok(headers)
+}
+
+fn collect(head: &Bytes, parsed: &[httparse::Header<'_>], limits: &Limits) -> Result<(HeaderMap, Facts), Violation> {
+    if parsed.len() > limits.fields {
+        return Err(Violation::TooManyFields { limit: limits.fields });
+    }
+    let mut headers = HeaderMap::with_capacity(parsed.len());
+    let mut facts = Facts::default();
+    for field in parsed {
+        facts.note(field.name, field.value)?;
+        append(&mut headers, head, field)?;
+    }
+    Ok((headers, facts))
+}
+
+#[inline]
+fn append(headers: &mut HeaderMap, head: &Bytes, field: &httparse::Header<'_>) -> Result<(), Violation> {
+    let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Violation::Field)?;
+    let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).map_err(|_| Violation::Field)?;
+    headers.try_append(name, value).map_err(|_| Violation::TooManyFields { limit: MOST_FIELDS })?;
+    Ok(())
+}
+
+fn method_of(method: &str) -> Result<Method, Violation> {
+    if method.len() > LONGEST_METHOD {
+        return Err(Violation::MethodTooLong { limit: LONGEST_METHOD });
+    }
+    Method::from_bytes(method.as_bytes()).map_err(|_| Violation::StartLine)
+}
+
+/// The request target in the form that its method asks for (RFC 9112, section 3.2).
+fn target(head: &Bytes, path: &str, method: &Method, limits: &Limits) -> Result<Uri, Violation> {
+    if path.len() > limits.target {
+        return Err(Violation::TargetTooLong { limit: limits.target });
+    }
+    // A fragment is never sent, and the URI type would drop it silently.
+    if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(Violation::Target);
+    }
+    let uri = Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| Violation::Target)?;
+    let fits = if *method == Method::CONNECT {
+        uri.scheme().is_none() && uri.path_and_query().is_none() && uri.port_u16().is_some()
+    } else if path == "*" {
+        *method == Method::OPTIONS
+    } else {
+        path.starts_with('/') || (uri.scheme().is_some() && uri.authority().is_some())
+    };
+    if fits { Ok(uri) } else { Err(Violation::Target) }
+}
+
+/// What a failed parse means.
+#[cold]
+fn start_or_field(error: httparse::Error, head: &[u8]) -> Violation {
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => Violation::Field,
+        httparse::Error::TooManyHeaders => Violation::TooManyFields { limit: MOST_FIELDS },
+        httparse::Error::NewLine => Violation::LineEnd,
+        httparse::Error::Version if names_another_version(head) => Violation::Version,
+        _ => Violation::StartLine,
+    }
+}
+
+/// Whether a start line is whole and only its version is not ours: `HTTP/`, a digit, a point, a digit.
+fn names_another_version(head: &[u8]) -> bool {
+    let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
+    let is_version = |word: &[u8]| match word.strip_prefix(b"HTTP/") {
+        Some([major, b'.', minor]) => major.is_ascii_digit() && minor.is_ascii_digit(),
+        _ => false,
+    };
+    let mut words = line.split(|b| *b == b' ');
+    let (first, second, third) = (words.next(), words.next(), words.next());
+    let request = third.is_some_and(is_version)
+        && words.next().is_none()
+        && first.is_some_and(|method| !method.is_empty() && method.iter().all(|b| is_token(*b)))
+        && second.is_some_and(|target| !target.is_empty());
+    request || first.is_some_and(is_version)
+}
+
+/// How a version is named in events.
+pub(crate) const fn version(http10: bool) -> Version {
+    if http10 { Version::HTTP_10 } else { Version::HTTP_11 }
+}

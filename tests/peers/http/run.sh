@@ -1,0 +1,119 @@
+#!/bin/bash
+# HTTP/1.1 against real peers: curl, wrk, ab and raw bytes against our server, nginx behind our client.
+#
+#   tests/peers/http/run.sh           builds the examples and runs every check; a missing tool is said and skipped
+#   tests/peers/http/run.sh --built   uses target/release/examples as they are
+#
+# Exit code 1 if any check fails.
+set -u
+cd "$(dirname "$0")/../../.."
+target="${CARGO_TARGET_DIR:-target}/release/examples"
+if [ "${1:-}" != "--built" ]; then
+    cargo build --release -q -p duologue-tokio --example http_server --example http_client || exit 1
+fi
+PATH="$PATH:/usr/sbin"
+work="$(mktemp -d)"
+processes=()
+finish() {
+    for process in "${processes[@]}"; do kill "$process" 2> /dev/null; done
+    wait 2> /dev/null
+    rm -rf "$work"
+}
+trap finish EXIT
+
+failed=0
+check() { # what, expected pattern, text
+    if printf '%s' "$3" | tr -d '\r' | grep -qE -- "$2"; then
+        echo "ok      $1"
+    else
+        echo "FAILED  $1: no /$2/ in: $(printf '%s' "$3" | head -c 400)"
+        failed=1
+    fi
+}
+has() { command -v "$1" > /dev/null 2>&1 || { echo "skipped $2: $1 is missing"; return 1; }; }
+
+"$target/http_server" --port 0 2> "$work/server" &
+processes+=($!)
+for _ in $(seq 50); do grep -q serving "$work/server" && break; sleep 0.1; done
+url="$(sed -n 's/^serving on //p' "$work/server")"
+[ -n "$url" ] || { echo "FAILED  the server did not start"; exit 1; }
+port="${url##*:}"
+
+if has curl "curl"; then
+    curl="curl -sS --max-time 20"
+    check "GET" "Hello, world!" "$($curl "$url/")"
+    check "404" "^404$" "$($curl -o /dev/null -w '%{http_code}' "$url/nowhere")"
+    check "HEAD" "content-length: 13" "$($curl -I "$url/")"
+    check "keep-alive: two requests, one connection" "^1 0 $" "$($curl -o /dev/null -o /dev/null -w '%{num_connects} ' "$url/" "$url/")"
+    check "HTTP/1.0" "connection: close" "$($curl -0 -i "$url/")"
+    head -c 3000000 /dev/urandom > "$work/upload"
+    $curl --data-binary "@$work/upload" -H 'Expect:' -o "$work/echo" "$url/echo"
+    check "echo with Content-Length" "^same$" "$(cmp -s "$work/upload" "$work/echo" && echo same)"
+    $curl --data-binary @- -H 'Transfer-Encoding: chunked' -H 'Expect:' -o "$work/echo" "$url/echo" < "$work/upload"
+    check "echo in chunks" "^same$" "$(cmp -s "$work/upload" "$work/echo" && echo same)"
+    check "100 (Continue)" "HTTP/1.1 100 Continue.*" "$($curl -v --data-binary "@$work/upload" -H 'Expect: 100-continue' -o "$work/echo" "$url/echo" 2>&1)"
+    check "echo after 100 (Continue)" "^same$" "$(cmp -s "$work/upload" "$work/echo" && echo same)"
+    check "early refusal instead of 100" "^413 0$" "$($curl --data-binary "@$work/upload" -H 'Expect: 100-continue' -o /dev/null -w '%{http_code} %{size_upload}' "$url/refuse")"
+    check "early refusal during the upload" "^413$" "$($curl --data-binary "@$work/upload" -H 'Expect:' -o /dev/null -w '%{http_code}' "$url/refuse" 2> /dev/null)"
+    check "slow answer" "At last" "$($curl "$url/slow?ms=200")"
+    events="$(curl -sSN --max-time 1 "$url/events" 2> /dev/null)"
+    check "server-sent events" "^data: event 2$" "$events"
+    events="$(curl -sSN --max-time 1 -H 'Last-Event-ID: 41' "$url/events" 2> /dev/null)"
+    check "server-sent events go on" "^id: 42$" "$events"
+fi
+
+# Raw bytes: what no polite client sends.
+raw() { # bytes
+    exec 3<> "/dev/tcp/127.0.0.1/$port" || return
+    printf "$1" >&3
+    timeout 5 cat <&3
+    exec 3>&-
+}
+get='GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+last='GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+check "pipelining: three answers, then the end" "^3$" "$(raw "$get$get$last" | grep -c 'HTTP/1.1 200 OK')"
+check "both lengths" "^HTTP/1.1 400" "$(raw 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n')"
+check "HTTP/2 by prior knowledge" "^HTTP/1.1 505" "$(raw 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')"
+if has nc "half-close"; then
+    check "half-close after the request" "Hello, world!" "$(printf "$get" | timeout 5 nc -N 127.0.0.1 "$port")"
+fi
+
+if has wrk "wrk"; then
+    out="$(wrk -t1 -c32 -d2s "$url/")"
+    check "wrk" "Requests/sec" "$out"
+    check "wrk without errors" "^none$" "$(echo "$out" | grep -E 'Non-2xx|Socket errors' || echo none)"
+    echo "        $(echo "$out" | grep Requests/sec)"
+fi
+if has ab "ab"; then
+    check "ab with keep-alive" "Failed requests: +0" "$(ab -q -k -n 5000 -c 16 "$url/" 2>&1)"
+    check "ab without keep-alive" "Failed requests: +0" "$(ab -q -n 1000 -c 16 "$url/" 2>&1)"
+fi
+
+check "our client against our server" "^1 sockets opened" "$("$target/http_client" "$url/" --requests 500)"
+if has nginx "nginx"; then
+    mkdir -p "$work/html"
+    head -c 100000 /dev/urandom > "$work/html/large"
+    cat > "$work/nginx.conf" << CONF
+daemon off; master_process off; pid $work/pid; error_log $work/error.log;
+events { worker_connections 64; }
+http {
+    access_log off; keepalive_requests 100;
+    client_body_temp_path $work/b; proxy_temp_path $work/p; fastcgi_temp_path $work/f; uwsgi_temp_path $work/u; scgi_temp_path $work/s;
+    server { listen 127.0.0.1:$((port > 60000 ? port - 1000 : port + 1000)); root $work/html;
+        location /ours/ { proxy_pass $url/; proxy_http_version 1.1; proxy_set_header Connection ""; } }
+}
+CONF
+    nginx -c "$work/nginx.conf" 2> "$work/nginx.out" &
+    processes+=($!)
+    sleep 1
+    nginx="http://127.0.0.1:$((port > 60000 ? port - 1000 : port + 1000))"
+    out="$("$target/http_client" "$nginx/large" --requests 250 --connections 2 2>&1)"
+    check "our client against nginx: every byte" "250 answers, 0 of them not 200, 25000000 bytes" "$out"
+    check "our client against nginx: replaced after 100 requests each" "^4 sockets opened" "$out"
+    if has curl "nginx before our server"; then
+        check "nginx as a proxy before our server" "Hello, world!" "$(curl -sS --max-time 10 "$nginx/ours/")"
+        curl -sS --max-time 20 --data-binary "@$work/html/large" -H 'Expect:' -o "$work/echo" "$nginx/ours/echo"
+        check "an upload through nginx" "^same$" "$(cmp -s "$work/html/large" "$work/echo" && echo same)"
+    fi
+fi
+exit $failed
