@@ -107,8 +107,7 @@ impl SendQueue {
         if self.closed {
             return Writer { queue: self, kind: Kind::Sink, reserved: need, written: 0 };
         }
-        let free = (self.limit + self.reserve).saturating_sub(self.data + self.control);
-        if need > free {
+        if need > self.control_room() {
             let overflow = LimitExceeded::ControlReserve { need, reserve: self.reserve };
             self.fault.get_or_insert(QueueFault::Overflow(overflow));
             return Writer { queue: self, kind: Kind::Sink, reserved: need, written: 0 };
@@ -150,6 +149,22 @@ impl SendQueue {
         }
         let borrowed = self.control.saturating_sub(self.reserve);
         self.limit.saturating_sub(self.data + borrowed)
+    }
+
+    /// Bytes that are free for answers now: what [`control`](Self::control) takes without ending the session. A
+    /// protocol that can put an answer off asks first; 0 once our FIN is due.
+    #[must_use]
+    pub fn control_room(&self) -> usize {
+        if self.closed {
+            return 0;
+        }
+        (self.limit + self.reserve).saturating_sub(self.data + self.control)
+    }
+
+    /// Bytes of answers that are queued and not yet transmitted.
+    #[must_use]
+    pub fn control_len(&self) -> usize {
+        self.control
     }
 
     /// Bytes queued and not yet transmitted.
@@ -420,6 +435,16 @@ impl Writer<'_> {
     pub fn put_slice(&mut self, bytes: &[u8]) {
         if self.fits(bytes.len()) {
             self.queue.put_copied(bytes);
+        }
+    }
+
+    /// Appends a copy of `bytes` and lets `change` alter the copy where it lies (masking, escaping).
+    #[inline]
+    pub fn put_changed(&mut self, bytes: &[u8], change: impl FnOnce(&mut [u8])) {
+        if self.fits(bytes.len()) {
+            self.queue.put_copied(bytes);
+            let start = self.queue.copied.len() - bytes.len();
+            change(self.queue.copied.get_mut(start..).unwrap_or_default());
         }
     }
 
