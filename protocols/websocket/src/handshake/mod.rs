@@ -6,6 +6,7 @@ mod error;
 mod extension;
 mod head;
 mod server;
+mod uri;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,6 +21,7 @@ pub use extension::DeflateParams;
 pub use head::RequestHead;
 pub(crate) use head::{Scan, parse_request, parse_response};
 pub use server::{Accepted, Choice, Guard, ServerHandshake};
+pub use uri::{Uri, UriError};
 
 /// The protocol version of RFC 6455.
 pub(crate) const VERSION: &str = "13";
