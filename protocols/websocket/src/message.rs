@@ -9,6 +9,7 @@ use duologue_core::Payload;
 
 use crate::handshake::Opened;
 use crate::utf8::is_utf8;
+use crate::wire::CloseFrame;
 
 /// Which side of the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +155,9 @@ pub enum Event<B = Bytes> {
     Ping(B),
     /// A pong; only with [`Settings::control_events`](crate::Settings::control_events).
     Pong(B),
+    /// The peer's Close: the last event of the conversation. Unless we said Close before, messages can still be sent
+    /// until it is taken; then it is answered.
+    Close(CloseFrame),
 }
 
 /// What an application sends.

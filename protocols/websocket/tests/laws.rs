@@ -10,7 +10,7 @@ use duologue_core::{
     Timeouts,
 };
 use duologue_laws::{End, Handling, Reference, Role, Subject, run};
-use duologue_websocket::{AsBytes, Command, Event, Kind, Limits, Part, Settings, Text, WebSocket};
+use duologue_websocket::{AsBytes, CloseCode, CloseFrame, Command, Event, Kind, Limits, Part, Settings, Text, WebSocket};
 
 /// Upgraded streams: frames and nothing before them.
 struct Frames {
@@ -66,6 +66,7 @@ fn own<B: AsBytes>(event: Event<B>) -> Event {
         Event::Part(Part { kind, first, last, data }) => Event::Part(Part { kind, first, last, data: bytes(data) }),
         Event::Ping(data) => Event::Ping(bytes(data)),
         Event::Pong(data) => Event::Pong(bytes(data)),
+        Event::Close(close) => Event::Close(close),
         other => panic!("not expected: {:?}", std::mem::discriminant(&other)),
     }
 }
@@ -138,6 +139,10 @@ impl Subject for Frames {
         })
     }
 
+    fn is_from_command(&self, event: &Event) -> bool {
+        !matches!(event, Event::Close(_))
+    }
+
     fn reference(&self, receiver: Role, _variant: usize, bytes: &[u8]) -> Reference<Event> {
         Decoder { streaming: self.streaming, receiver, out: Reference::default(), message: None }.run(bytes)
     }
@@ -208,7 +213,7 @@ enum Next {
     More,
     Broken,
     Frame(usize),
-    Closed(usize, Code),
+    Closed(usize, CloseFrame),
 }
 
 impl Decoder {
@@ -220,9 +225,10 @@ impl Decoder {
                     at += n;
                     self.out.boundaries.push(at);
                 }
-                Next::Closed(n, code) => {
+                Next::Closed(n, close) => {
                     self.out.boundaries.push(at + n);
-                    self.out.closed = Some(code);
+                    self.out.closed = Some(Code(u32::from(close.code.0)));
+                    self.out.events.push((at + n, Event::Close(close)));
                     return self.out;
                 }
                 Next::Broken => {
@@ -329,12 +335,15 @@ impl Decoder {
             return Next::Frame(end);
         }
         match payload {
-            [] => Next::Closed(end, Code(1005)),
+            [] => Next::Closed(end, CloseFrame { code: CloseCode(1005), reason: String::new() }),
             [_] => Next::Broken,
             [high, low, reason @ ..] => {
-                let code = u32::from(*high) << 8 | u32::from(*low);
+                let code = u16::from(*high) << 8 | u16::from(*low);
                 let known = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-                if known && std::str::from_utf8(reason).is_ok() { Next::Closed(end, Code(code)) } else { Next::Broken }
+                match String::from_utf8(reason.to_vec()) {
+                    Ok(reason) if known => Next::Closed(end, CloseFrame { code: CloseCode(code), reason }),
+                    _ => Next::Broken,
+                }
             }
         }
     }

@@ -41,12 +41,21 @@ free_port() {
 # Counts the outcomes of a report, and fails unless all of its cases passed.
 judge() {
     python3 - "$1" "$2" "$3" <<'PYTHON'
-import collections, json, sys
+import collections, json, sys, time
 from pathlib import Path
 
 name, folder, expected = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-cases = {}
-for agent in json.loads((folder / "index.json").read_text()).values():
+cases, agents = {}, None
+# A fuzzing server goes on writing its report for a moment after the client was told that it is done.
+for _ in range(100):
+    try:
+        agents = json.loads((folder / "index.json").read_text())
+        break
+    except (OSError, ValueError):
+        time.sleep(0.1)
+if agents is None:
+    sys.exit(f"{name}: no report in {folder}")
+for agent in agents.values():
     cases.update(agent)
 outcomes = collections.Counter(case["behavior"] for case in cases.values())
 closes = collections.Counter(case["behaviorClose"] for case in cases.values())

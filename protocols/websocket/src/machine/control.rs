@@ -44,11 +44,10 @@ impl WebSocket {
         if opcode == CLOSE {
             let close = parse_close(body)?;
             rx.advance(len);
-            let code = Code(u32::from(close.code.0));
-            // The answer repeats the code (RFC 6455 section 5.5.1), or has none where there was none.
-            self.write_close(cx, close.code, "");
-            self.close_received = Some(Box::new(close));
-            return Ok(Step::Close(code));
+            self.close_received = Some(Box::new(close.clone()));
+            // The application hears of it first, so that it can still answer the messages before it.
+            self.closing = true;
+            return Ok(Step::Event(Found::Close(close)));
         }
         self.count_control(cx.now)?;
         if opcode == PING && !self.close_sent {
@@ -60,6 +59,14 @@ impl WebSocket {
             return Ok(Step::Progress);
         }
         Ok(Step::Event(Found::Front { what: if opcode == PING { What::Ping } else { What::Pong }, len }))
+    }
+
+    /// The peer said Close, and whoever wanted to answer what came before did: now it is answered, with its own code
+    /// (RFC 6455 section 5.5.1), or without one where there was none.
+    pub(super) fn end_of_conversation(&mut self, cx: &mut Cx<'_, Self>) -> Step<Found> {
+        let code = self.close_code();
+        self.write_close(cx, code, "");
+        Step::Close(Code(u32::from(code.0)))
     }
 
     fn count_control(&mut self, now: Instant) -> Result<(), Violation> {

@@ -84,8 +84,11 @@ impl WebSocket {
         if self.opening.is_some() {
             return self.continue_opening(cx, rx);
         }
+        if self.closing {
+            return Ok(self.end_of_conversation(cx));
+        }
         let step = self.next_step(cx, rx)?;
-        self.idle = !self.streaming && self.frame.is_none() && self.message.is_none();
+        self.idle = !self.streaming && !self.closing && self.frame.is_none() && self.message.is_none();
         Ok(step)
     }
 

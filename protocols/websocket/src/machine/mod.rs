@@ -52,6 +52,8 @@ pub struct WebSocket {
     streaming: bool,
     strict: bool,
     close_sent: bool,
+    /// The peer's Close was told; with the next step the conversation ends.
+    closing: bool,
     /// Payloads up to this many bytes go the short way.
     short: usize,
     frame: Option<Frame>,
@@ -95,6 +97,7 @@ struct Sending {
 /// An event, with the bytes that lie at the front of the receive buffer, or with its own.
 enum Found {
     Opened(Box<Opened>),
+    Close(CloseFrame),
     /// The first `len` bytes, unmasked and checked.
     Front { what: What, len: usize },
     Own { what: What, data: Bytes },
@@ -161,6 +164,7 @@ impl WebSocket {
             streaming,
             strict: !allow_long_lengths,
             close_sent: false,
+            closing: false,
             short: usize::try_from(most).unwrap_or(usize::MAX).min(limits.piece_len()),
             frame: None,
             message: None,
@@ -236,6 +240,7 @@ impl Protocol for WebSocket {
             Step::Event(Found::Front { what, len }) => Step::Event(what.event(rx.take(len))),
             Step::Event(Found::Own { what, data }) => Step::Event(what.event(data)),
             Step::Event(Found::Opened(opened)) => Step::Event(Event::Opened(opened)),
+            Step::Event(Found::Close(close)) => Step::Event(Event::Close(close)),
             Step::NeedMore { hint } => Step::NeedMore { hint },
             Step::Progress => Step::Progress,
             Step::Close(code) => Step::Close(code),
@@ -295,6 +300,7 @@ impl InPlace for WebSocket {
             Step::Event(Found::Front { what, len }) => Step::Event(what.event(Payload::Borrowed(rx.view(len)))),
             Step::Event(Found::Own { what, data }) => Step::Event(what.event(Payload::Owned(data))),
             Step::Event(Found::Opened(opened)) => Step::Event(Event::Opened(opened)),
+            Step::Event(Found::Close(close)) => Step::Event(Event::Close(close)),
             Step::NeedMore { hint } => Step::NeedMore { hint },
             Step::Progress => Step::Progress,
             Step::Close(code) => Step::Close(code),
