@@ -23,6 +23,8 @@ trap 'for pid in $pids; do kill "$pid" 2>/dev/null || true; done' EXIT INT TERM
 
 # Starts the echo server on a free port, which it prints, and sets $port.
 serve() {
+    # What an earlier server said must not be taken for this one's word.
+    : >"$out/echo.log"
     "$examples/websocket_echo" "$@" 2>"$out/echo.log" &
     pids="$pids $!"
     port=
@@ -63,7 +65,7 @@ print(f"{name}: {len(cases)} cases, {dict(outcomes)}, closing {dict(closes)}")
 # Not strict: what comes before a violation in the same read is delivered, and its echo is not waited for any more.
 good = {"OK", "NON-STRICT", "INFORMATIONAL"}
 bad = [id for id, case in cases.items() if case["behavior"] not in good or case["behaviorClose"] not in good]
-for id in bad:
+for id in bad[:20]:
     print(f"  {id}: {cases[id]['behavior']}, closing {cases[id]['behaviorClose']}")
 if bad or (expected and len(cases) != expected):
     sys.exit(f"{name}: {len(bad)} cases did not pass, {len(cases)} of {expected or 'any'} were run")
