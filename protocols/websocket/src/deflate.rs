@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_is_deflated_is_inflated_with_every_window_and_with_and_without_memory() {
-        let text: Vec<u8> = (0..40_000_u32).map(|i| (i * i >> 7) as u8).collect();
+        let text: Vec<u8> = (0..40_000_u32).map(|i| ((i * i) >> 7) as u8).collect();
         for bits in 9..=15 {
             for forgets in [false, true] {
                 let mut both = pair(forgets, bits);
@@ -228,7 +228,11 @@ mod tests {
                     sizes.push(wire.len());
                     assert_eq!(inflated(&mut both.inflater, &wire, 50_000).as_deref(), Ok(&text[..len]));
                 }
-                assert_eq!(forgets, sizes[3] == sizes[4], "{bits}: only a memory makes the second copy smaller: {sizes:?}");
+                assert_eq!(
+                    forgets,
+                    sizes[3] == sizes[4],
+                    "{bits}: only a memory makes the second copy smaller: {sizes:?}"
+                );
             }
         }
     }

@@ -6,13 +6,13 @@ extern crate alloc;
 
 #[cfg(feature = "deflate")]
 mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+mod deflate;
 mod error;
 pub mod handshake;
 mod machine;
 mod message;
-#[cfg(not(feature = "deflate"))]
-#[path = "no_deflate.rs"]
-mod deflate;
 mod settings;
 mod utf8;
 pub mod wire;

@@ -62,7 +62,6 @@ impl<B: AsBytes> Text<B> {
     pub(crate) const fn inner(&self) -> &B {
         &self.0
     }
-
 }
 
 impl<B> Text<B> {

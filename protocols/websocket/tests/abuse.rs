@@ -184,7 +184,8 @@ fn a_message_without_an_end_ends_at_its_size() {
 #[test]
 fn an_announced_length_allocates_nothing() {
     let mut session = upgraded(Settings::new(), small());
-    let most = most_held("announced", || give(&mut session, &[0x82, 0xFF, 0, 0, 0, 0, 0, 0xF0, 0, 0, 0, 0, 0, 0, 1, 2]));
+    let most =
+        most_held("announced", || give(&mut session, &[0x82, 0xFF, 0, 0, 0, 0, 0, 0xF0, 0, 0, 0, 0, 0, 0, 1, 2]));
     assert!(session.cause().is_none() && most < 64 << 10, "{most}");
 }
 

@@ -10,7 +10,9 @@ use duologue_core::{
     Timeouts,
 };
 use duologue_laws::{End, Handling, Reference, Role, Subject, run};
-use duologue_websocket::{AsBytes, CloseCode, CloseFrame, Command, Event, Kind, Limits, Part, Settings, Text, WebSocket};
+use duologue_websocket::{
+    AsBytes, CloseCode, CloseFrame, Command, Event, Kind, Limits, Part, Settings, Text, WebSocket,
+};
 
 /// Upgraded streams: frames and nothing before them.
 struct Frames {

@@ -3,7 +3,9 @@
 mod pump;
 
 use bytes::Bytes;
-use duologue_core::{Cause, CloseIntent, Code, Config, Delivery, Event as SessionEvent, Instant, Limits as Buffers, Session};
+use duologue_core::{
+    Cause, CloseIntent, Code, Config, Delivery, Event as SessionEvent, Instant, Limits as Buffers, Session,
+};
 use duologue_websocket::handshake::HandshakeError;
 use duologue_websocket::{
     ClientHandshake, CloseCode, Command, Deflate, Event, Kind, Limits, Part, Role, ServerHandshake, Settings, Text,
@@ -316,7 +318,9 @@ fn answers_that_grant_something_else_fail_and_say_what() {
     ];
     for (find, replace, field) in cases {
         let (client, _) = answered(&GRANTED.replacen(find, replace, 1), b"");
-        let Some(Cause::Violation(Violation::Handshake(error))) = client.cause() else { panic!("{:?}", client.cause()) };
+        let Some(Cause::Violation(Violation::Handshake(error))) = client.cause() else {
+            panic!("{:?}", client.cause())
+        };
         assert!(matches!(&**error, HandshakeError::Header { name, .. } if *name == field), "{field}: {error}");
         assert!(!client.interest().write, "a server is told nothing of it");
     }

@@ -140,11 +140,6 @@ impl ClientHandshake {
         };
         let deflate = extension::confirm(all(fields, "Sec-WebSocket-Extensions"), self.deflate())?;
         let owned = |(name, value): &(&str, &[u8])| (String::from(*name), value.to_vec());
-        Ok(Opened {
-            target: self.target.clone(),
-            subprotocol,
-            deflate,
-            headers: fields.iter().map(owned).collect(),
-        })
+        Ok(Opened { target: self.target.clone(), subprotocol, deflate, headers: fields.iter().map(owned).collect() })
     }
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use super::{HandshakeError, is_token};
+#[cfg(feature = "deflate")]
 use crate::message::Role;
 use crate::settings::Deflate;
 
@@ -28,6 +29,7 @@ pub struct DeflateParams {
 
 impl DeflateParams {
     /// What binds the compression of one side: whether it forgets, and its window.
+    #[cfg(feature = "deflate")]
     pub(crate) const fn of(self, role: Role) -> (bool, u8) {
         match role {
             Role::Client => (self.client_no_context_takeover, self.client_max_window_bits),
@@ -113,9 +115,8 @@ pub(crate) fn choose<'a>(
 fn grant(said: &Said, ours: &Deflate) -> (DeflateParams, String) {
     let server_bits = said.server_max_window_bits.unwrap_or(15).min(own_bits(ours.server_max_window_bits));
     // A client that does not say that it can limit its window must not be asked to.
-    let client_bits = said.client_max_window_bits.map(|offer| {
-        offer.unwrap_or(15).min(own_bits(ours.client_max_window_bits))
-    });
+    let client_bits =
+        said.client_max_window_bits.map(|offer| offer.unwrap_or(15).min(own_bits(ours.client_max_window_bits)));
     let params = DeflateParams {
         server_no_context_takeover: said.server_no_context_takeover || ours.server_no_context_takeover,
         client_no_context_takeover: said.client_no_context_takeover || ours.client_no_context_takeover,

@@ -83,7 +83,10 @@ pub(crate) fn is_token(text: &str) -> bool {
 
 const fn is_token_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric()
-        || matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+        || matches!(
+            b,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
 }
 
 /// Appends a header field.
@@ -111,6 +114,8 @@ mod tests {
     #[test]
     fn fields_cannot_break_out_of_their_line() {
         assert!(is_field("X-A", "b c\t\u{e9}"));
-        assert!(!is_field("X-A", "b\r\nX-B: c") && !is_field("X-A", "b\0") && !is_field("X A", "b") && !is_field("", "b"));
+        assert!(
+            !is_field("X-A", "b\r\nX-B: c") && !is_field("X-A", "b\0") && !is_field("X A", "b") && !is_field("", "b")
+        );
     }
 }

@@ -145,11 +145,7 @@ impl ServerHandshake {
         Ok(Accepted { headers, opened })
     }
 
-    fn subprotocol(
-        &self,
-        request: &RequestHead<'_>,
-        chosen: Option<String>,
-    ) -> Result<Option<String>, HandshakeError> {
+    fn subprotocol(&self, request: &RequestHead<'_>, chosen: Option<String>) -> Result<Option<String>, HandshakeError> {
         let name = "Sec-WebSocket-Protocol";
         if request.subprotocols().any(|offer| !super::is_token(offer)) {
             return Err(HandshakeError::Header { name, problem: "not a list of tokens" });

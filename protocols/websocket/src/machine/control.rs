@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 use duologue_core::{Cause, CloseStep, Code, Cx, Instant, RecvBuf, Step, TimeoutReason};
 
-use super::{Found, What, WebSocket};
+use super::{Found, WebSocket, What};
 use crate::error::Violation;
 use crate::message::Role;
 use crate::wire::{

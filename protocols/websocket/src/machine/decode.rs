@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use duologue_core::{Cx, EofAction, RecvBuf, Step};
 
-use super::{Found, What, WebSocket};
+use super::{Found, WebSocket, What};
 use crate::error::Violation;
 use crate::message::{Event, Kind, Role};
 use crate::utf8::{Utf8, is_utf8};

@@ -63,7 +63,7 @@ pub struct WebSocket {
     gathered: Vec<u8>,
     control: Control,
     deflate: Option<Box<Deflate>>,
-    opening: Option<Box<Opening>>,
+    opening: Option<Opening>,
     close_received: Option<Box<CloseFrame>>,
     reason: Option<Box<str>>,
     settings: Shared,
@@ -99,8 +99,14 @@ enum Found {
     Opened(Box<Opened>),
     Close(CloseFrame),
     /// The first `len` bytes, unmasked and checked.
-    Front { what: What, len: usize },
-    Own { what: What, data: Bytes },
+    Front {
+        what: What,
+        len: usize,
+    },
+    Own {
+        what: What,
+        data: Bytes,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +149,7 @@ impl WebSocket {
     /// A server that waits for a request.
     #[must_use]
     pub fn server(handshake: impl Into<Arc<ServerHandshake>>) -> Self {
-        Self::new(Role::Server, Shared::Server(handshake.into()), Some(Opening::Server))
+        Self::new(Role::Server, Shared::Server(handshake.into()), Some(Opening::server()))
     }
 
     /// One side of a stream that somebody else upgraded. There is no [`Event::Opened`]. Bytes that came behind the head
@@ -172,7 +178,7 @@ impl WebSocket {
             gathered: Vec::new(),
             control: Control::default(),
             deflate: None,
-            opening: opening.map(Box::new),
+            opening,
             close_received: None,
             reason: None,
             settings,

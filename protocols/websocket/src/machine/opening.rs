@@ -16,22 +16,33 @@ const INTERIM: u8 = 8;
 #[derive(Debug)]
 pub(super) enum Opening {
     /// Waits for a request.
-    Server,
+    Server(Scan),
     /// Waits for the answer to its request.
-    Client { handshake: ClientHandshake, key: String, interim: u8, scan: Scan },
-    /// Has looked at a part of the request.
-    Reading(Scan),
+    Client(Box<Asking>),
+}
+
+/// What a client asked.
+#[derive(Debug)]
+pub(super) struct Asking {
+    handshake: ClientHandshake,
+    key: String,
+    interim: u8,
+    scan: Scan,
 }
 
 impl Opening {
+    pub(super) fn server() -> Self {
+        Self::Server(Scan::default())
+    }
+
     pub(super) fn client(handshake: ClientHandshake) -> Self {
-        Self::Client { handshake, key: String::new(), interim: 0, scan: Scan::default() }
+        Self::Client(Box::new(Asking { handshake, key: String::new(), interim: 0, scan: Scan::default() }))
     }
 
     pub(super) fn start(&mut self, cx: &mut Cx<'_, WebSocket>) {
-        if let Self::Client { handshake, key, .. } = self {
-            *key = new_key([cx.rng.next_u64(), cx.rng.next_u64()]);
-            let request = handshake.request(key);
+        if let Self::Client(asking) = self {
+            asking.key = new_key([cx.rng.next_u64(), cx.rng.next_u64()]);
+            let request = asking.handshake.request(&asking.key);
             cx.tx.control(request.len()).put_slice(request.as_bytes());
         }
     }
@@ -44,21 +55,16 @@ impl WebSocket {
         cx: &mut Cx<'_, Self>,
         rx: &mut RecvBuf,
     ) -> Result<Step<Found>, Violation> {
-        match self.opening.as_deref_mut() {
-            Some(Opening::Client { .. }) => self.read_response(cx, rx),
+        match self.opening {
+            Some(Opening::Client(_)) => self.read_response(cx, rx),
             _ => self.read_request(cx, rx),
         }
     }
 
     fn read_request(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<Found>, Violation> {
-        let (Shared::Server(server), Some(opening)) = (&self.settings, self.opening.as_deref_mut()) else {
+        let (Shared::Server(server), Some(Opening::Server(scan))) = (&self.settings, &mut self.opening) else {
             return Ok(Step::Progress);
         };
-        if let Opening::Server = opening {
-            *opening = Opening::Reading(Scan::default());
-        }
-        let Opening::Reading(scan) = opening else { return Ok(Step::Progress) };
-        // An empty line before the request is to be ignored (RFC 9112 section 2.2); one is enough.
         let limits = server.settings.limits;
         let Some(len) = scan.find(rx, &limits)? else { return Ok(Step::NeedMore { hint: 0 }) };
         let head = rx.get(..len).unwrap_or_default();
@@ -71,9 +77,8 @@ impl WebSocket {
 
     fn read_response(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<Found>, Violation> {
         let limits = *self.limits();
-        let Some(Opening::Client { handshake, key, interim, scan }) = self.opening.as_deref_mut() else {
-            return Ok(Step::Progress);
-        };
+        let Some(Opening::Client(asking)) = &mut self.opening else { return Ok(Step::Progress) };
+        let Asking { handshake, key, interim, scan } = &mut **asking;
         let Some(len) = scan.find(rx, &limits)? else { return Ok(Step::NeedMore { hint: 0 }) };
         let head = rx.get(..len).unwrap_or_default();
         let response = parse_response(head, &limits)?;

@@ -131,7 +131,13 @@ pub(crate) fn parse(bytes: &[u8], strict: bool) -> Result<Option<Parsed>, Violat
     if len >> 63 != 0 {
         return Err(Violation::LengthTopBit);
     }
-    let fewest = if len < 126 { 0 } else if len <= 0xFFFF { 2 } else { 8 };
+    let fewest = if len < 126 {
+        0
+    } else if len <= 0xFFFF {
+        2
+    } else {
+        8
+    };
     if strict && extended != fewest {
         return Err(Violation::LengthNotMinimal { len });
     }
