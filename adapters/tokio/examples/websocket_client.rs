@@ -12,7 +12,7 @@ use duologue_core::{CloseIntent, Code, Config, Event as SessionEvent, Limits as 
 use duologue_tokio::Options;
 use duologue_tokio::websocket::handshake::Uri;
 use duologue_tokio::websocket::{
-    ClientHandshake, Command, Deflate, Event, Limits, OpenError, Settings, WebSocketConnection, connect_with,
+    ClientHandshake, Command, Deflate, Event, Limits, OpenError, Settings, WebSocketConnection, connect_to,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -50,7 +50,7 @@ async fn open(args: &Args, path: Option<&str>) -> Result<WebSocketConnection, Op
     let handshake = ClientHandshake::new(uri.authority, path.map_or(uri.target, String::from)).settings(settings);
     let buffers = Buffers::new().send_buffer(2 * MAX_MESSAGE);
     let options = Options::new().config(Config::new().limits(buffers));
-    let (socket, _opened) = connect_with((uri.host, uri.port), handshake, options).await?;
+    let (socket, _opened) = connect_to((uri.host, uri.port), handshake, options).await?;
     Ok(socket)
 }
 
