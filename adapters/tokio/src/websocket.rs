@@ -110,7 +110,7 @@ pub async fn accept_stream<S: ByteStream>(
     neutral::accept::<_, StreamTransport<S>, Clock>(crate::AsIs(stream), handshake, options).await
 }
 
-/// Connects to a `wss://` address over TLS, within [`Options::connect_toin`]
+/// Connects to a `wss://` address over TLS, within [`Options::connect_within`]
 /// for each of connecting and the TLS handshake.
 ///
 /// # Errors
@@ -128,12 +128,12 @@ pub async fn connect_tls(
     if !uri.secure {
         return Err(handshake::UriError::Scheme.into());
     }
-    let timed_out = |doing| ConnectError::TimedOut { after: options.connect_toin, doing };
+    let timed_out = |doing| ConnectError::TimedOut { after: options.connect_within, doing };
     let failed = |error: &std::io::Error| ConnectError::Transport(crate::fault(error, Operation::Connect));
     let name = tokio_rustls::rustls::pki_types::ServerName::try_from(uri.host.clone())
         .map_err(|_| handshake::UriError::Host)?;
     let dialled = <StreamTransport<TcpStream> as Dial<_>>::dial((uri.host, uri.port), &options);
-    let within = options.connect_toin;
+    let within = options.connect_within;
     let transport = tokio::time::timeout(within, dialled).await.map_err(|_| timed_out("connecting"))?;
     let stream = transport.map_err(ConnectError::Transport)?.into_stream();
     let stream = stream.ok_or(ConnectError::Transport(TransportFault::new(FaultKind::Other, Operation::Connect)))?;

@@ -370,6 +370,11 @@ fn both_close_at_once_and_both_are_content() {
     let (from_b, _) = output(&mut b, NOW);
     input(&mut a, NOW, &from_b);
     input(&mut b, NOW, &from_a);
+    for side in [&mut a, &mut b] {
+        events(side);
+        let mut nothing: [&[u8]; 1] = [&[]];
+        assert_eq!(side.transmit(&mut nothing), 0, "who said Close does not say it again: {nothing:?}");
+    }
     talk(&mut a, &mut b);
     assert_eq!((a.protocol().close_code(), b.protocol().close_code()), (CloseCode(1001), CloseCode(1000)));
     assert!(b.states().1.is_over(), "the server ends TCP first");
