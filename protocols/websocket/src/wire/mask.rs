@@ -1,20 +1,20 @@
-//! Masking (RFC 6455 section 5.3), in place and a word at a time.
+//! Masking (RFC 6455 section 5.3), in place and a block at a time.
 
 /// Exclusive-ors `bytes` with the masking key, in place. Masking twice gives the bytes back. `key` is as it stands on
 /// the wire; for the second part of a payload turn it first with [`rotate_mask`].
 ///
-/// The loop over words is one that compilers turn into vector instructions, so long payloads run at memory speed.
+/// The loop over blocks is one that compilers turn into vector instructions, so long payloads run at memory speed.
 #[inline]
 pub fn apply_mask(bytes: &mut [u8], key: [u8; 4]) {
     let [a, b, c, d] = key;
-    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut chunks = bytes.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        if let Ok(eight) = <[u8; 8]>::try_from(&*chunk) {
-            chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ word).to_ne_bytes());
+    let keys = [a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d];
+    let mut blocks = bytes.chunks_exact_mut(16);
+    for block in &mut blocks {
+        for (byte, key) in block.iter_mut().zip(keys) {
+            *byte ^= key;
         }
     }
-    for (byte, key) in chunks.into_remainder().iter_mut().zip(word.to_ne_bytes()) {
+    for (byte, key) in blocks.into_remainder().iter_mut().zip(keys) {
         *byte ^= key;
     }
 }
