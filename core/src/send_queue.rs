@@ -119,8 +119,7 @@ impl SendQueue {
         if self.closed {
             return Writer { queue: self, kind: Kind::Sink, reserved: need, written: 0 };
         }
-        let free = (self.limit + self.reserve).saturating_sub(self.queued);
-        if need > free {
+        if need > self.control_room() {
             let overflow = LimitExceeded::ControlReserve { need, reserve: self.reserve };
             self.fault.get_or_insert(QueueFault::Overflow(overflow));
             return Writer { queue: self, kind: Kind::Sink, reserved: need, written: 0 };
@@ -159,6 +158,22 @@ impl SendQueue {
     #[inline]
     pub fn room(&self) -> usize {
         self.free
+    }
+
+    /// Bytes that are free for answers now: what [`control`](Self::control) takes without ending the session. A
+    /// protocol that can put an answer off asks first; 0 once our FIN is due.
+    #[must_use]
+    pub fn control_room(&self) -> usize {
+        if self.closed {
+            return 0;
+        }
+        (self.limit + self.reserve).saturating_sub(self.queued)
+    }
+
+    /// Bytes of answers that are queued and not yet transmitted.
+    #[must_use]
+    pub fn control_len(&self) -> usize {
+        self.control
     }
 
     /// Bytes queued and not yet transmitted.

@@ -13,6 +13,8 @@ mod socket;
 mod split;
 mod stream;
 mod testing;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use connect::{Adopt, Dial, Options};
 pub use connection::Connection;

@@ -143,6 +143,11 @@ macro_rules! methods {
 pub(crate) use methods;
 
 impl<P: Protocol, S: ByteStream> StreamConnection<P, S> {
+    #[cfg(feature = "websocket")]
+    pub(crate) const fn from_inner(inner: Inner<P, S>) -> Self {
+        Self { inner }
+    }
+
     /// Connects and waits until the protocol is established, all within [`Options::connect_within`]. Only resolving a
     /// name is as slow as the system makes it.
     ///

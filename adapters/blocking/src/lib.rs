@@ -4,6 +4,8 @@
 mod connection;
 mod server;
 mod split;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use async_io::Async;
 pub use duologue_async::{

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod runtime;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use duologue_async::{
     Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats,

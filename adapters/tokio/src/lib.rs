@@ -5,6 +5,8 @@ mod clock;
 mod runtime;
 mod tcp;
 mod transport;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use clock::Clock;
 pub use duologue_async::{

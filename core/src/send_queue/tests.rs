@@ -180,3 +180,31 @@ fn a_queue_that_is_fed_and_drained_in_pieces_does_not_grow() {
     }
     assert!(q.copied.capacity() <= 256, "{}", q.copied.capacity());
 }
+
+#[test]
+fn what_is_changed_while_it_is_written_is_changed_only_there() {
+    let mut q = queue(64);
+    q.begin();
+    let source = *b"abc";
+    if let Ok(mut w) = q.message(5) {
+        w.put_slice(b"ab");
+        w.put_changed(&source, |copy| copy.make_ascii_uppercase());
+    }
+    q.commit();
+    assert_eq!((all(&q).as_slice(), &source), (&b"abABC"[..], b"abc"));
+}
+
+#[test]
+fn the_room_for_answers_is_what_an_answer_may_take() {
+    let mut q = queue(16);
+    assert_eq!((q.control_room(), q.control_len()), (24, 0));
+    message(&mut q, b"0123456789").unwrap();
+    q.control(6).put_slice(b"answer");
+    assert_eq!((q.control_room(), q.control_len()), (8, 6));
+    drop(q.control(8));
+    assert_eq!(q.take_fault(), None);
+    drop(q.control(9));
+    assert!(q.take_fault().is_some());
+    q.close();
+    assert_eq!(q.control_room(), 0);
+}

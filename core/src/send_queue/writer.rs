@@ -36,6 +36,16 @@ impl Writer<'_> {
         }
     }
 
+    /// Appends a copy of `bytes` and lets `change` alter the copy where it lies (masking, escaping).
+    #[inline]
+    pub fn put_changed(&mut self, bytes: &[u8], change: impl FnOnce(&mut [u8])) {
+        if self.fits(bytes.len()) {
+            self.queue.put_copied(bytes);
+            let start = self.queue.copied.len() - bytes.len();
+            change(self.queue.copied.get_mut(start..).unwrap_or_default());
+        }
+    }
+
     /// Appends one byte.
     #[inline]
     pub fn put_u8(&mut self, byte: u8) {

@@ -1,0 +1,131 @@
+//! Opening WebSockets on any runtime, and everything of [`duologue_websocket`].
+//!
+//! Adapters name the transport and the clock away; see `duologue_tokio::websocket` for a worked example.
+
+use std::sync::Arc;
+
+use duologue_core::Event as SessionEvent;
+use duologue_core::driver::{Timekeeper, Transport};
+use thiserror::Error;
+
+use crate::{Adopt, ConnectError, Connection, Dial, Options};
+
+#[doc(inline)]
+pub use duologue_websocket::*;
+
+use duologue_websocket::handshake::{HandshakeError, UriError};
+
+/// A WebSocket that did not come about. Nothing of it is left.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The address is none.
+    #[error("not the address of a WebSocket: {0}")]
+    Uri(#[from] UriError),
+    /// What was to be asked cannot be asked; nothing was sent.
+    #[error("not a request: {0}")]
+    Request(#[source] HandshakeError),
+    /// Connecting or the handshake failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError<Violation>),
+}
+
+impl OpenError {
+    /// What was wrong with the handshake, if it was that: the status of a server that refused, for instance.
+    #[must_use]
+    pub fn handshake(&self) -> Option<&HandshakeError> {
+        match self {
+            Self::Request(error) => Some(error),
+            Self::Connect(ConnectError::Closed(closed)) => match &closed.cause {
+                duologue_core::Cause::Violation(Violation::Handshake(error)) => Some(error),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// Connects to `address` and asks for a WebSocket, all within [`Options::connect_within`]. Gives the connection and what
+/// was agreed on. The limits and the order of closing are widened to what the settings need.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn connect<A, T, K>(
+    address: A,
+    handshake: ClientHandshake,
+    options: Options,
+) -> Result<(Connection<WebSocket, T, K>, Box<Opened>), OpenError>
+where
+    T: Dial<A, Clock = K>,
+    K: Timekeeper + Clone,
+{
+    let options = fitted(options, handshake.current_settings(), Role::Client);
+    let protocol = WebSocket::client(handshake).map_err(OpenError::Request)?;
+    let mut connection = Connection::connect(address, protocol, options).await?;
+    let opened = opened(&mut connection).await?;
+    Ok((connection, opened))
+}
+
+/// As [`connect`], over a stream that is connected already: TLS, a proxy, memory. The handshake has
+/// [`Timeouts::handshake`](duologue_core::Timeouts::handshake).
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open<S, T, K>(
+    stream: S,
+    handshake: ClientHandshake,
+    options: &Options,
+) -> Result<(Connection<WebSocket, T, K>, Box<Opened>), OpenError>
+where
+    T: Adopt<S, Clock = K>,
+    K: Timekeeper + Clone,
+{
+    let options = fitted(options.clone(), handshake.current_settings(), Role::Client);
+    let protocol = WebSocket::client(handshake).map_err(OpenError::Request)?;
+    let mut connection = Connection::accept(stream, protocol, &options).map_err(OpenError::Connect)?;
+    let opened = opened(&mut connection).await?;
+    Ok((connection, opened))
+}
+
+/// Waits for the request on a connected stream and answers it, within
+/// [`Timeouts::handshake`](duologue_core::Timeouts::handshake). A request that is refused was answered when this fails.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn accept<S, T, K>(
+    stream: S,
+    handshake: impl Into<Arc<ServerHandshake>>,
+    options: &Options,
+) -> Result<(Connection<WebSocket, T, K>, Box<Opened>), OpenError>
+where
+    T: Adopt<S, Clock = K>,
+    K: Timekeeper + Clone,
+{
+    let handshake = handshake.into();
+    let options = fitted(options.clone(), handshake.settings(), Role::Server);
+    let mut connection = Connection::accept(stream, WebSocket::server(handshake), &options)?;
+    let opened = opened(&mut connection).await?;
+    Ok((connection, opened))
+}
+
+/// `options` with room for what the settings need, and the order of closing that RFC 6455 section 7.1.1 wants; see
+/// [`Settings::config`]. Messages come as owned events: the openings here wait for one.
+#[must_use]
+pub fn fitted(options: Options, settings: &Settings, role: Role) -> Options {
+    let config = settings.config(role, (*options.config).clone());
+    options.config(config)
+}
+
+/// The first event: what was agreed on. `Writable` may come before it.
+async fn opened<T: Transport, K: Timekeeper>(
+    connection: &mut Connection<WebSocket, T, K>,
+) -> Result<Box<Opened>, ConnectError<Violation>> {
+    loop {
+        match connection.next_event().await {
+            Some(SessionEvent::App(Event::Opened(opened))) => return Ok(opened),
+            Some(SessionEvent::Closed(closed)) => return Err(ConnectError::Closed(closed)),
+            Some(_) => {}
+            None => return Err(ConnectError::Closed(connection.closed().await)),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A WebSocket client: sends what is typed, shows what comes; or runs a fuzzing server's cases.
+//!
+//! ```text
+//! cargo run --release -p duologue-tokio --example websocket_client -- ws://127.0.0.1:9001/
+//! cargo run --release -p duologue-tokio --example websocket_client -- ws://127.0.0.1:9001 --cases duologue
+//! ```
+
+use std::error::Error;
+
+use clap::Parser;
+use duologue_core::{CloseIntent, Code, Config, Event as SessionEvent, Limits as Buffers};
+use duologue_tokio::Options;
+use duologue_tokio::websocket::handshake::Uri;
+use duologue_tokio::websocket::{
+    ClientHandshake, Command, Deflate, Event, Limits, OpenError, Settings, WebSocketConnection, connect_to,
+};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 64 << 20;
+
+#[derive(Parser)]
+#[command(about = "A WebSocket client")]
+struct Args {
+    /// A `ws://` address.
+    address: String,
+    /// Offer permessage-deflate.
+    #[arg(long)]
+    deflate: bool,
+    /// Run all cases of an Autobahn-like fuzzing server under this agent's name, echoing what comes.
+    #[arg(long, value_name = "AGENT")]
+    cases: Option<String>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    match &args.cases {
+        Some(agent) => run_cases(&args, agent).await,
+        None => talk(&args).await,
+    }
+}
+
+async fn open(args: &Args, path: Option<&str>) -> Result<WebSocketConnection, OpenError> {
+    let uri = Uri::parse(&args.address)?;
+    let limits = Limits::new().max_frame(MAX_MESSAGE as u64).max_message(MAX_MESSAGE as u64);
+    // Short messages are compressed as well: the conformance suite expects it.
+    let deflate = Deflate::new().min_len(0);
+    let settings = Settings::new().limits(limits).deflate(args.deflate.then_some(deflate));
+    let handshake = ClientHandshake::new(uri.authority, path.map_or(uri.target, String::from)).settings(settings);
+    let buffers = Buffers::new().send_buffer(2 * MAX_MESSAGE);
+    let options = Options::new().config(Config::new().limits(buffers));
+    let (socket, _opened) = connect_to((uri.host, uri.port), handshake, options).await?;
+    Ok(socket)
+}
+
+/// Lines in, messages out, until the input ends or the server closes.
+async fn talk(args: &Args) -> Result<(), Box<dyn Error>> {
+    let mut socket = open(args, None).await?;
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut typing = true;
+    loop {
+        tokio::select! {
+            event = socket.next_event() => match event {
+                Some(SessionEvent::App(Event::Text(text))) => eprintln!("< {text}"),
+                Some(SessionEvent::App(Event::Binary(bytes))) => eprintln!("< {} bytes", bytes.len()),
+                Some(SessionEvent::Closed(closed)) => {
+                    eprintln!("{closed} (close code {})", socket.session().protocol().close_code());
+                    return Ok(());
+                }
+                _ => {}
+            },
+            line = lines.next_line(), if typing => match line? {
+                Some(line) => socket.send(Command::text(line)).await?,
+                None => {
+                    typing = false;
+                    socket.start_close(CloseIntent::Goodbye(Code(1000)));
+                }
+            },
+        }
+    }
+}
+
+/// Asks how many cases there are, echoes through each, and has the report written.
+async fn run_cases(args: &Args, agent: &str) -> Result<(), Box<dyn Error>> {
+    let mut count = 0_usize;
+    let mut socket = open(args, Some("/getCaseCount")).await?;
+    while let Some(event) = socket.next_event().await {
+        if let SessionEvent::App(Event::Text(text)) = event {
+            count = text.as_str().parse()?;
+        }
+    }
+    for case in 1..=count {
+        let socket = open(args, Some(&format!("/runCase?case={case}&agent={agent}"))).await;
+        match socket {
+            Ok(socket) => echo(socket).await,
+            Err(error) => eprintln!("case {case}: {error}"),
+        }
+    }
+    let mut socket = open(args, Some(&format!("/updateReports?agent={agent}"))).await?;
+    socket.closed().await;
+    eprintln!("{count} cases run");
+    Ok(())
+}
+
+async fn echo(mut socket: WebSocketConnection) {
+    while let Some(event) = socket.next_event().await {
+        let answer = match event {
+            SessionEvent::App(Event::Text(text)) => Command::Text(text),
+            SessionEvent::App(Event::Binary(bytes)) => Command::Binary(bytes),
+            _ => continue,
+        };
+        // After the server's Close nothing more can be sent, and the end follows.
+        if socket.send(answer).await.is_err() {
+            continue;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A WebSocket echo server for measuring, for conformance suites and for newcomers: text and binary, any path.
+//!
+//! ```text
+//! cargo run --release -p duologue-tokio --example websocket_echo -- --port 9001 --deflate --events borrowed
+//! ```
+//!
+//! All default time-outs are armed. It serves any number of connections on 127.0.0.1 until it is ended.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use clap::{Parser, ValueEnum};
+use duologue_core::{CloseIntent, Code, Config, Delivery, Event as SessionEvent, Limits as Buffers};
+use duologue_tokio::websocket::{Command, Deflate, Event, Limits, Role, ServerHandshake, Settings, WebSocket, fitted};
+use duologue_tokio::{Options, Served, Server};
+
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 64 << 20;
+/// Bytes of a header of ours, and what a compressed message may grow by.
+const SLACK: usize = (MAX_MESSAGE >> 2) + 64;
+
+#[derive(Parser)]
+#[command(about = "Echoes WebSocket messages on 127.0.0.1")]
+struct Args {
+    /// Port to listen on; 0 takes a free one, and prints it.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Accept permessage-deflate.
+    #[arg(long)]
+    deflate: bool,
+    /// How messages are taken: as owned events, or by a handler in place.
+    #[arg(long, value_enum, default_value_t = Events::Owned)]
+    events: Events,
+    /// Worker threads.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Events {
+    Owned,
+    Borrowed,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if args.threads <= 1 {
+        runtime = tokio::runtime::Builder::new_current_thread();
+    }
+    runtime.worker_threads(args.threads.max(1)).enable_all().build()?.block_on(serve(&args))
+}
+
+async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
+    let limits = Limits::new().max_frame(MAX_MESSAGE as u64).max_message(MAX_MESSAGE as u64);
+    // Short messages are compressed as well: the conformance suite expects it, and measuring should see it.
+    let deflate = Deflate::new().min_len(0);
+    let settings = Settings::new().limits(limits).deflate(args.deflate.then_some(deflate));
+    let delivery = if args.events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
+    let buffers = Buffers::new().send_buffer(MAX_MESSAGE + SLACK);
+    let options = Options::new().config(Config::new().limits(buffers).delivery(delivery));
+    let server = Server::bind(("127.0.0.1", args.port), fitted(options, &settings, Role::Server)).await?;
+    eprintln!("echoing on ws://{}", server.local_addr()?);
+    let handshake = Arc::new(ServerHandshake::new(settings));
+    let protocol = move |_peer| WebSocket::server(Arc::clone(&handshake));
+    match args.events {
+        Events::Owned => server.serve(protocol, echo_owned).await,
+        Events::Borrowed => server.serve(protocol, echo_borrowed).await,
+    };
+    Ok(())
+}
+
+/// Takes each message and sends it back. The answers to everything that was read at once leave in one write.
+async fn echo_owned(mut connection: Served<WebSocket>) {
+    while let Some(event) = connection.next_event().await {
+        let answer = match event {
+            SessionEvent::App(Event::Text(text)) => Command::Text(text),
+            SessionEvent::App(Event::Binary(bytes)) => Command::Binary(bytes),
+            _ => continue,
+        };
+        if connection.send(answer).await.is_err() {
+            connection.start_close(CloseIntent::Flush(Code(1011)));
+        }
+    }
+}
+
+/// Answers each message where it lies. Before each there is room for an answer of a length that is common; a longer one
+/// that finds none is a peer that sends much and reads nothing, and is closed.
+async fn echo_borrowed(mut connection: Served<WebSocket>) {
+    loop {
+        let mut refused = false;
+        let event = connection.handle(MAX_MESSAGE / 2, |event, replies| {
+            let answer = match event {
+                Event::Text(text) => Command::Text(text),
+                Event::Binary(bytes) => Command::Binary(bytes),
+                _ => return,
+            };
+            refused |= replies.send(answer).is_err();
+        });
+        let event = event.await;
+        if refused {
+            connection.start_close(CloseIntent::Flush(Code(1011)));
+        }
+        if let None | Some(SessionEvent::Closed(_)) = event {
+            return;
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What goes out: messages, whole or in parts, masked and compressed as agreed on.
+
+use duologue_core::{Cx, Payload, Refusal};
+
+use super::{Sending, WebSocket, keep_reason};
+use crate::deflate::Deflater;
+use crate::message::{AsBytes, Command, Kind, Part, Role};
+use crate::utf8::Utf8;
+use crate::wire::{self, CONTINUATION, FIN, HeaderBytes, MAX_CONTROL, Opcode, PING, PONG, RSV1};
+
+const IN_PARTS: Refusal = Refusal::Invalid("a message in parts is being sent; finish it first");
+
+impl Kind {
+    const fn opcode(self) -> u8 {
+        match self {
+            Self::Text => Opcode::Text as u8,
+            Self::Binary => Opcode::Binary as u8,
+        }
+    }
+}
+
+impl WebSocket {
+    /// Encodes a command, or leaves everything as it was.
+    #[inline]
+    pub(super) fn write<B: AsBytes>(&mut self, cx: &mut Cx<'_, Self>, command: &Command<B>) -> Result<(), Refusal> {
+        match command {
+            Command::Text(text) => self.write_whole(cx, Kind::Text, text.payload()),
+            Command::Binary(bytes) => self.write_whole(cx, Kind::Binary, bytes.payload()),
+            other => self.write_other(cx, other),
+        }
+    }
+
+    fn write_other<B: AsBytes>(&mut self, cx: &mut Cx<'_, Self>, command: &Command<B>) -> Result<(), Refusal> {
+        match command {
+            Command::Part(part) => self.write_part(cx, part),
+            Command::Ping(body) => self.write_signal(cx, PING, body.payload()),
+            Command::Pong(body) => self.write_signal(cx, PONG, body.payload()),
+            Command::CloseReason(reason) => {
+                let reason = reason.as_str();
+                if reason.len() > MAX_CONTROL - 2 {
+                    return Err(Refusal::Invalid("a close reason has at most 123 bytes"));
+                }
+                self.reason = keep_reason(reason);
+                Ok(())
+            }
+            // The others are messages, see `write`.
+            Command::Text(_) | Command::Binary(_) => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn write_whole(&mut self, cx: &mut Cx<'_, Self>, kind: Kind, payload: Payload<'_>) -> Result<(), Refusal> {
+        if self.sending.is_some() {
+            return Err(IN_PARTS);
+        }
+        if self.deflate.as_ref().is_some_and(|deflate| deflate.deflater.wants(payload.len())) {
+            return self.write_compressed(cx, FIN | RSV1 | kind.opcode(), payload.as_slice(), true);
+        }
+        self.write_frame(cx, FIN | kind.opcode(), payload)
+    }
+
+    fn write_part<B: AsBytes>(&mut self, cx: &mut Cx<'_, Self>, part: &Part<B>) -> Result<(), Refusal> {
+        let bytes = part.data.as_bytes();
+        let mut sending = match self.sending {
+            None if part.first => {
+                let compressed = self.deflate.as_ref().is_some_and(|deflate| deflate.deflater.wants(usize::MAX));
+                Sending { kind: part.kind, compressed, utf8: Utf8::default() }
+            }
+            None => return Err(Refusal::Invalid("a part that continues nothing; mark it as the first")),
+            Some(_) if part.first => return Err(IN_PARTS),
+            Some(sending) if sending.kind != part.kind => {
+                return Err(Refusal::Invalid("the parts of a message are all text or all binary"));
+            }
+            Some(sending) => sending,
+        };
+        if part.kind == Kind::Text {
+            let utf8 = &mut sending.utf8;
+            if utf8.feed(bytes).is_err() || (part.last && utf8.finish().is_err()) {
+                return Err(Refusal::Invalid("the parts of a text are no UTF-8 together"));
+            }
+        }
+        let opcode = if part.first { part.kind.opcode() } else { CONTINUATION };
+        let first = opcode | if part.last { FIN } else { 0 };
+        if sending.compressed {
+            let rsv1 = if part.first { RSV1 } else { 0 };
+            self.write_compressed(cx, first | rsv1, bytes, part.last)?;
+        } else {
+            self.write_frame(cx, first, part.data.payload())?;
+        }
+        self.sending = Some(sending).filter(|_| !part.last);
+        Ok(())
+    }
+
+    fn write_signal(&mut self, cx: &mut Cx<'_, Self>, opcode: u8, body: Payload<'_>) -> Result<(), Refusal> {
+        if body.len() > MAX_CONTROL {
+            return Err(Refusal::Invalid("pings and pongs have at most 125 bytes"));
+        }
+        self.write_frame(cx, FIN | opcode, body)
+    }
+
+    #[inline]
+    fn write_frame(&mut self, cx: &mut Cx<'_, Self>, first: u8, payload: Payload<'_>) -> Result<(), Refusal> {
+        let len = payload.len();
+        if self.role == Role::Server {
+            let mut out = cx.tx.message(HeaderBytes::size(len, false) + len)?;
+            out.put_slice(HeaderBytes::new(first, len, None).as_slice());
+            payload.put(&mut out);
+            return Ok(());
+        }
+        let key = cx.rng.next_u32().to_ne_bytes();
+        let mut out = cx.tx.message(HeaderBytes::size(len, true) + len)?;
+        out.put_slice(HeaderBytes::new(first, len, Some(key)).as_slice());
+        out.put_changed(payload.as_slice(), |copy| wire::apply_mask(copy, key));
+        Ok(())
+    }
+
+    /// Compresses only once there is room for the longest outcome: what went through the compressor has to be sent, or
+    /// the peer's window would differ from ours.
+    fn write_compressed(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        first: u8,
+        payload: &[u8],
+        last: bool,
+    ) -> Result<(), Refusal> {
+        let key = self.new_mask(cx);
+        let bound = Deflater::bound(payload.len());
+        let mut out = cx.tx.message(HeaderBytes::size(bound, key.is_some()) + bound)?;
+        let Some(deflate) = &mut self.deflate else { return Err(Refusal::Invalid("no compression was agreed on")) };
+        let Some(bytes) = deflate.deflater.deflate(payload, last) else {
+            return Err(Refusal::Invalid("the compressor failed"));
+        };
+        out.put_slice(HeaderBytes::new(first, bytes.len(), key).as_slice());
+        match key {
+            Some(key) => out.put_changed(bytes, |copy| wire::apply_mask(copy, key)),
+            None => out.put_slice(bytes),
+        }
+        Ok(())
+    }
+
+    /// A client masks every frame with a key of its own (RFC 6455 section 5.3).
+    pub(super) fn new_mask(&self, cx: &mut Cx<'_, Self>) -> Option<[u8; 4]> {
+        (self.role == Role::Client).then(|| cx.rng.next_u32().to_ne_bytes())
+    }
+}
+
+impl<B: AsBytes> crate::message::Text<B> {
+    #[inline]
+    pub(super) fn payload(&self) -> Payload<'_> {
+        self.inner().payload()
+    }
+}

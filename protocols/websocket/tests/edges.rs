@@ -1,0 +1,105 @@
+//! The table of edge cases without a socket: whole, byte by byte, owned and in place.
+
+mod pump;
+mod table;
+
+use duologue_core::{Cause, Config, Delivery, Event as SessionEvent, Instant, Session};
+use duologue_websocket::{CloseCode, Command, Event, ServerHandshake, Settings, WebSocket};
+use pump::{Cut, Server};
+use table::{REQUEST, RESPONSE, masked, plain, request_rows, rows};
+
+const CUTS: [Cut; 3] = [Cut::Whole, Cut::Bytewise, Cut::Pieces(7)];
+
+fn server(handshake: ServerHandshake, delivery: Delivery) -> Server {
+    let config = handshake.settings().config(duologue_websocket::Role::Server, Config::new().delivery(delivery));
+    let protocol = WebSocket::server(handshake);
+    Server::new(Session::new(protocol, config, 1, Instant::ORIGIN).expect("limits that work"))
+}
+
+#[test]
+fn every_row_is_answered_exactly_however_it_is_cut_and_taken() {
+    for row in rows() {
+        for delivery in [Delivery::Owned, Delivery::InPlace] {
+            for cut in CUTS {
+                let mut server = server(table::server(), delivery);
+                // The frames may come in the same segment as the request.
+                let stream = [REQUEST.as_bytes(), &row.send].concat();
+                let (answer, fin) = server.play(&stream, cut, row.fin);
+                let frames = answer.strip_prefix(RESPONSE.as_bytes()).expect("the upgrade is granted");
+                assert_eq!(frames, row.answer, "{}: {cut:?} {delivery:?}", row.name);
+                assert!(fin, "{}: the server ends the connection", row.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_request_is_judged_and_answered() {
+    for (name, find, replace, status, field) in request_rows() {
+        assert!(REQUEST.contains(find), "{name}");
+        let request = REQUEST.replacen(find, replace, 1);
+        for cut in CUTS {
+            let mut server = server(table::server(), Delivery::Owned);
+            let (answer, fin) = server.play(request.as_bytes(), cut, false);
+            let answer = String::from_utf8(answer).expect("heads are text");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name} {cut:?}: {answer}");
+            assert!(answer.contains(field), "{name}: {answer}");
+            assert_eq!(fin, status != 101, "{name}: a refusal closes");
+            assert_eq!(status != 101, answer.contains("close\r\n"), "{name}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_head_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
+    for (limit, status) in [(REQUEST.len(), 101), (REQUEST.len() - 1, 431)] {
+        let limits = duologue_websocket::Limits::new().max_head(limit);
+        for cut in CUTS {
+            let mut server = server(ServerHandshake::new(Settings::new().limits(limits)), Delivery::Owned);
+            let (answer, _) = server.play(REQUEST.as_bytes(), cut, false);
+            assert!(answer.starts_with(format!("HTTP/1.1 {status}").as_bytes()), "{limit} {cut:?}");
+        }
+    }
+}
+
+#[test]
+fn long_lengths_are_accepted_where_that_is_the_policy() {
+    let mut server = server(ServerHandshake::new(Settings::new().allow_long_lengths(true)), Delivery::Owned);
+    let frame = [0x82, 0xFE, 0, 2, 0, 0, 0, 0, b'h', b'i'];
+    let (answer, _) = server.play(&[REQUEST.as_bytes(), &frame].concat(), Cut::Whole, false);
+    assert!(answer.ends_with(&plain(0x82, b"hi")));
+}
+
+#[test]
+fn a_fin_without_a_close_is_told_as_1006_and_a_close_without_a_code_as_1005() {
+    let mut one = server(table::server(), Delivery::Owned);
+    one.play(REQUEST.as_bytes(), Cut::Whole, true);
+    assert_eq!(one.session.protocol().close_code(), CloseCode::ABNORMAL);
+    assert_eq!(one.session.cause(), Some(&Cause::PeerFinished));
+    let mut other = server(table::server(), Delivery::Owned);
+    other.play(&[REQUEST.as_bytes(), &masked(0x88, b"")].concat(), Cut::Whole, false);
+    assert_eq!(other.session.protocol().close_code(), CloseCode::NO_STATUS);
+    assert_eq!(other.session.cause(), Some(&Cause::PeerClose(duologue_core::Code(1005))));
+}
+
+#[test]
+fn a_fin_inside_a_frame_or_a_message_is_truncated() {
+    for (frames, missing) in [(masked(0x82, b"abc")[..7].to_vec(), Some(2)), (masked(0x02, b"abc"), None)] {
+        let mut server = server(table::server(), Delivery::Owned);
+        server.play(&[REQUEST.as_bytes(), &frames].concat(), Cut::Bytewise, true);
+        assert_eq!(server.session.cause(), Some(&Cause::Truncated { missing }));
+    }
+}
+
+#[test]
+fn the_request_is_told_in_the_first_event() {
+    let mut server = server(table::server(), Delivery::Owned);
+    server.echo = false;
+    let request = REQUEST.replace("Host: h\r\n", "Host: h\r\nSec-WebSocket-Protocol: a\r\nCookie: c=1\r\n");
+    server.play(request.as_bytes(), Cut::Bytewise, false);
+    let Some(SessionEvent::App(Event::Opened(opened))) = server.told.first() else { panic!("{:?}", server.told) };
+    assert_eq!((opened.target.as_str(), opened.subprotocol.as_deref()), ("/any", Some("a")));
+    assert_eq!(opened.header("cookie"), Some("c=1"));
+    let text = Command::text("x");
+    assert!(server.session.send(Instant::ORIGIN, text).is_ok(), "from then on messages can be sent");
+}

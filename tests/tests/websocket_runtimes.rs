@@ -1,0 +1,109 @@
+//! The WebSocket helpers of every adapter: open, talk, close with a code.
+
+use duologue_core::{Cause, Code, Event as SessionEvent};
+
+/// One conversation between the client and the server of one adapter.
+macro_rules! conversation {
+    ($module:ident, $adapter:ident, $net:path, $run:expr, $join:path) => {
+        mod $module {
+            use $adapter::Options;
+            use $adapter::websocket::{self, Command, Event, ServerHandshake, Settings};
+
+            use super::*;
+
+            #[test]
+            fn opens_talks_and_closes() {
+                let run: fn(std::pin::Pin<Box<dyn Future<Output = ()>>>) = $run;
+                run(Box::pin(async {
+                    use $net as net;
+                    let listener = net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                    let address = listener.local_addr().expect("an address");
+                    let serve = async {
+                        let (stream, _) = listener.accept().await.expect("a connection");
+                        let handshake = ServerHandshake::new(Settings::new()).subprotocols(["echo"]);
+                        let (mut socket, opened) =
+                            websocket::accept(stream, handshake, &Options::new()).await.expect("open");
+                        assert_eq!(opened.target, "/x?y");
+                        while let Some(event) = socket.next_event().await {
+                            if let SessionEvent::App(Event::Text(text)) = event {
+                                socket.send(Command::Text(text)).await.expect("sent");
+                            }
+                        }
+                        socket.closed().await.cause
+                    };
+                    let talk = async {
+                        let uri = format!("ws://{address}/x?y");
+                        let (mut socket, _) = websocket::connect(&uri, Options::new()).await.expect("open");
+                        socket.send(Command::text("hello")).await.expect("sent");
+                        let event = socket.next_event().await;
+                        assert_eq!(event, Some(SessionEvent::App(Event::Text("hello".into()))));
+                        socket.close(Code(4001)).await.cause
+                    };
+                    let (server, client) = $join(serve, talk).await;
+                    assert_eq!((server, client), (Cause::PeerClose(Code(4001)), Cause::LocalClose(Code(4001))));
+                }));
+            }
+        }
+    };
+}
+
+conversation!(
+    on_tokio,
+    duologue_tokio,
+    tokio::net,
+    |future| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime
+            .block_on(async { tokio::time::timeout(std::time::Duration::from_secs(20), future).await })
+            .expect("in time");
+    },
+    futures_util::future::join
+);
+conversation!(
+    on_smol,
+    duologue_smol,
+    smol::net,
+    |future| {
+        smol::block_on(smol::future::or(future, async {
+            smol::Timer::after(std::time::Duration::from_secs(20)).await;
+            panic!("not in time");
+        }));
+    },
+    futures_util::future::join
+);
+conversation!(
+    on_async_std,
+    duologue_async_std,
+    async_std::net,
+    |future| {
+        let within = std::time::Duration::from_secs(20);
+        async_std::task::block_on(async_std::future::timeout(within, future)).expect("in time");
+    },
+    futures_util::future::join
+);
+
+#[test]
+fn on_threads_opens_talks_and_closes() {
+    use duologue_blocking::Options;
+    use duologue_blocking::websocket::{self, Command, Event, ServerHandshake, Settings};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a connection");
+        let handshake = ServerHandshake::new(Settings::new());
+        let (mut socket, _) = websocket::accept(stream, handshake, &Options::new()).expect("open");
+        while let Some(event) = socket.next_event() {
+            if let SessionEvent::App(Event::Binary(data)) = event {
+                socket.send(Command::Binary(data)).expect("sent");
+            }
+        }
+        socket.closed().cause
+    });
+    // Every wait of the client's has its time: `connect_within`, `send_within`, the time-outs of the session.
+    let (mut socket, _) = websocket::connect(&format!("ws://{address}"), Options::new()).expect("open");
+    socket.send(Command::binary(&b"hello"[..])).expect("sent");
+    assert_eq!(socket.next_event(), Some(SessionEvent::App(Event::Binary("hello".into()))));
+    assert_eq!(socket.close(Code(4001)).cause, Cause::LocalClose(Code(4001)));
+    assert_eq!(server.join().expect("no panic"), Cause::PeerClose(Code(4001)));
+}
