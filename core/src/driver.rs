@@ -13,7 +13,7 @@ use bytes::buf::Limit;
 use crate::closed::{CloseIntent, Code, Release};
 use crate::error::{SendError, TransportFault};
 use crate::protocol::{InPlace, Protocol};
-use crate::session::{Event, Interest, Replies, Session};
+use crate::session::{Event, Interest, ProtocolMut, Replies, Session};
 use crate::time::Instant;
 
 /// Rounds of writing and reading before other tasks get their turn.
@@ -165,6 +165,13 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         let now = self.send_time();
         self.lend_send();
         self.session.send(now, command)
+    }
+
+    /// As [`Session::protocol_mut`]. What it makes due is transmitted when the driver is next polled.
+    pub fn protocol_mut(&mut self) -> ProtocolMut<'_, P> {
+        let now = self.send_time();
+        self.lend_send();
+        self.session.protocol_mut(now)
     }
 
     /// As [`Session::finish`].
