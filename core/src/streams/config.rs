@@ -14,6 +14,9 @@ pub struct StreamsConfig {
     pub max_peer: u32,
     /// Most streams that we may have open, until the peer tells its own limit. Default 512.
     pub max_local: u32,
+    /// Most of our streams that the peer has not accepted yet, where it accepts streams one by one. Default
+    /// `u32::MAX`: the wire has no word for it.
+    pub max_unaccepted: u32,
 
     /// How credit is told per stream.
     pub credit: CreditStyle,
@@ -83,6 +86,7 @@ impl Default for StreamsConfig {
             slots: 1024,
             max_peer: 512,
             max_local: 512,
+            max_unaccepted: u32::MAX,
             credit: CreditStyle::Increments,
             connection_credit: CreditStyle::Unlimited,
             recv_window: 256 << 10,
@@ -115,6 +119,8 @@ setters!(StreamsConfig {
     max_peer: u32,
     /// Sets the bound on our open streams.
     max_local: u32,
+    /// Sets the bound on our streams that were not accepted yet.
+    max_unaccepted: u32,
     /// Chooses how credit is told per stream.
     credit: CreditStyle,
     /// Chooses how credit is told for the connection.

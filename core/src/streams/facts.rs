@@ -39,8 +39,12 @@ impl<D> Streams<D> {
         let Some(index) = self.slab.find(id) else { return };
         let Some(stream) = self.slab.get_mut(index) else { return };
         if stream.flags.has(Flags::LOCAL) && !stream.is_over() && !stream.flags.has(Flags::OPEN_DUE) {
-            stream.flags.set(Flags::TAKEN | Flags::CARRIES | Flags::ACCEPTED);
+            if stream.flags.take(Flags::UNACCEPTED) {
+                stream.flags.set(Flags::TAKEN | Flags::CARRIES | Flags::ACCEPTED);
+                self.unaccepted -= 1;
+            }
             self.settle(index);
+            self.wake_opener();
         }
     }
 
@@ -197,7 +201,8 @@ impl<D> Streams<D> {
         if stream.send.is_over() {
             return;
         }
-        stream.stopped = Some(code);
+        stream.stopped = code;
+        stream.flags.set(Flags::STOPPED);
         self.sending -= u32::from(!stream.outgoing.is_empty());
         stream.unsent += self.chunks.clear(&mut stream.outgoing) as u32;
         // Where stopping is a word of its own the peer waits for our finish; otherwise it ended the stream.

@@ -119,6 +119,8 @@ pub struct Streams<D = ()> {
     local: u32,
     peer: u32,
     max_local: u32,
+    /// Ours that the peer has not accepted.
+    unaccepted: u32,
     /// Streams with unsent data.
     sending: u32,
     /// A stream whose last order was given out; freed when the next is asked for.
@@ -152,6 +154,7 @@ impl<D> Streams<D> {
             local: 0,
             peer: 0,
             max_local: config.max_local,
+            unaccepted: 0,
             sending: 0,
             parting: None,
             wants_open: false,
@@ -183,7 +186,9 @@ impl<D> Streams<D> {
         let due = if options.announce { Flags::OPEN_DUE } else { 0 };
         let taken = if options.wait { 0 } else { Flags::TAKEN };
         self.local += 1;
-        Ok(self.insert(key, data, options.weight, Flags::new(Flags::LOCAL | carries | due | taken)))
+        self.unaccepted += 1;
+        let flags = Flags::LOCAL | Flags::UNACCEPTED | carries | due | taken;
+        Ok(self.insert(key, data, options.weight, Flags::new(flags)))
     }
 
     /// Whether a stream could be opened now. A refusal is remembered for [`StreamEvent::CanOpen`].
@@ -198,6 +203,8 @@ impl<D> Streams<D> {
             OpenError::Draining
         } else if self.local >= self.max_local {
             OpenError::TooMany { limit: self.max_local }
+        } else if self.unaccepted >= self.config.max_unaccepted {
+            OpenError::TooMany { limit: self.config.max_unaccepted }
         } else if self.slab.is_full() {
             OpenError::NoSlot { slots: self.config.slots }
         } else {
@@ -220,7 +227,7 @@ impl<D> Streams<D> {
             granted_at: None,
             end: None,
             code: Code(0),
-            stopped: None,
+            stopped: Code(0),
             unsent: 0,
             undelivered: 0,
             waits_for: 0,
@@ -451,6 +458,7 @@ impl<D> Streams<D> {
             self.recv_credit.release(held);
         }
         let local = stream.flags.has(Flags::LOCAL);
+        let unaccepted = stream.flags.take(Flags::UNACCEPTED);
         let (key, reset_due) = (stream.key, stream.flags.has(Flags::RESET_DUE));
         let grown = stream.recv_credit.window().saturating_sub(self.config.recv_window);
         self.grown = self.grown.saturating_sub(u64::from(grown));
@@ -462,6 +470,7 @@ impl<D> Streams<D> {
         }
         let count = if local { &mut self.local } else { &mut self.peer };
         *count -= 1;
+        self.unaccepted -= u32::from(unaccepted);
         self.wake_opener();
         self.settle(index);
         self.free_if_done(index);
@@ -488,7 +497,8 @@ impl<D> Streams<D> {
     }
 
     fn wake_opener(&mut self) {
-        if self.wants_open && self.local < self.max_local && !self.slab.is_full() && self.ended.is_none() {
+        let room = self.local < self.max_local && self.unaccepted < self.config.max_unaccepted && !self.slab.is_full();
+        if self.wants_open && room && self.ended.is_none() {
             self.wants_open = false;
             self.can_open = true;
         }

@@ -9,54 +9,58 @@ use crate::time::Instant;
 
 /// Facts about a stream that are true or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Flags(u16);
+pub(super) struct Flags(u32);
 
 impl Flags {
     /// To be told to the application.
-    pub(super) const OPENED: u16 = 1;
-    pub(super) const ACCEPTED: u16 = 1 << 1;
-    pub(super) const READABLE: u16 = 1 << 2;
-    pub(super) const WRITABLE: u16 = 1 << 3;
-    pub(super) const CLOSED: u16 = 1 << 4;
+    pub(super) const OPENED: u32 = 1;
+    pub(super) const ACCEPTED: u32 = 1 << 1;
+    pub(super) const READABLE: u32 = 1 << 2;
+    pub(super) const WRITABLE: u32 = 1 << 3;
+    pub(super) const CLOSED: u32 = 1 << 4;
     /// To be ordered.
-    pub(super) const OPEN_DUE: u16 = 1 << 5;
-    pub(super) const ACCEPT_DUE: u16 = 1 << 6;
-    pub(super) const STOP_DUE: u16 = 1 << 7;
-    pub(super) const RESET_DUE: u16 = 1 << 8;
+    pub(super) const OPEN_DUE: u32 = 1 << 5;
+    pub(super) const ACCEPT_DUE: u32 = 1 << 6;
+    pub(super) const STOP_DUE: u32 = 1 << 7;
+    pub(super) const RESET_DUE: u32 = 1 << 8;
     /// We opened it.
-    pub(super) const LOCAL: u16 = 1 << 9;
+    pub(super) const LOCAL: u32 = 1 << 9;
     /// Data may be ordered.
-    pub(super) const CARRIES: u16 = 1 << 10;
-    /// The peer accepted it.
-    pub(super) const TAKEN: u16 = 1 << 11;
+    pub(super) const CARRIES: u32 = 1 << 10;
+    /// Its data need not wait for the peer to accept it, or did not in vain.
+    pub(super) const TAKEN: u32 = 1 << 11;
     /// The application took its end.
-    pub(super) const TOLD: u16 = 1 << 13;
+    pub(super) const TOLD: u32 = 1 << 13;
     /// A message was begun: received, and sent.
-    pub(super) const RECV_INSIDE: u16 = 1 << 14;
-    pub(super) const SEND_INSIDE: u16 = 1 << 15;
+    pub(super) const RECV_INSIDE: u32 = 1 << 14;
+    pub(super) const SEND_INSIDE: u32 = 1 << 15;
+    /// The peer stopped reading.
+    pub(super) const STOPPED: u32 = 1 << 16;
+    /// It counts among ours that the peer has not accepted.
+    pub(super) const UNACCEPTED: u32 = 1 << 12;
 
-    pub(super) const fn new(bits: u16) -> Self {
+    pub(super) const fn new(bits: u32) -> Self {
         Self(bits)
     }
 
     #[inline]
-    pub(super) const fn has(self, bits: u16) -> bool {
+    pub(super) const fn has(self, bits: u32) -> bool {
         self.0 & bits != 0
     }
 
     #[inline]
-    pub(super) fn set(&mut self, bits: u16) {
+    pub(super) fn set(&mut self, bits: u32) {
         self.0 |= bits;
     }
 
     #[inline]
-    pub(super) fn clear(&mut self, bits: u16) {
+    pub(super) fn clear(&mut self, bits: u32) {
         self.0 &= !bits;
     }
 
     /// Clears the bits and tells whether any was set.
     #[inline]
-    pub(super) fn take(&mut self, bits: u16) -> bool {
+    pub(super) fn take(&mut self, bits: u32) -> bool {
         let had = self.has(bits);
         self.clear(bits);
         had
@@ -78,7 +82,7 @@ pub(super) struct Stream<D> {
     /// Of a reset or a stop that is due.
     pub(super) code: Code,
     /// With which code the peer stopped reading.
-    pub(super) stopped: Option<Code>,
+    pub(super) stopped: Code,
     pub(super) unsent: u32,
     pub(super) undelivered: u32,
     /// Room that refused data needs; 0 if none was refused.

@@ -78,7 +78,8 @@ impl<D> StreamMut<'_, D> {
         let (limit, pieces) = (self.streams.config.send_buffer, self.streams.config.send_pieces);
         let messages = self.streams.config.messages;
         let Some(stream) = self.stream_mut() else { return Err(StreamError::Ended(StreamEnd::Lost)) };
-        match (stream.send, stream.end, stream.stopped) {
+        let stopped = stream.flags.has(Flags::STOPPED).then_some(stream.stopped);
+        match (stream.send, stream.end, stopped) {
             (StreamSendState::Open, _, _) => {}
             (_, Some(end), _) => return Err(StreamError::Ended(end)),
             (_, None, Some(code)) => return Err(StreamError::Stopped(code)),
