@@ -174,6 +174,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         self.session.protocol_mut(now)
     }
 
+    /// The time now, by the timekeeper.
+    pub fn now(&mut self) -> Instant {
+        self.refresh()
+    }
+
     /// As [`Session::finish`].
     pub fn finish(&mut self) {
         let now = self.refresh();
