@@ -1,4 +1,6 @@
 //! Two sessions in memory: what each behaviour looks like, whatever the transport does.
+// The helpers of tests unwrap as the tests do.
+#![allow(clippy::unwrap_used)]
 
 use bytes::{BufMut, Bytes};
 use duologue_core::streams::{

@@ -151,6 +151,10 @@ fn the_drawing_shows_the_tables() {
 
 fn compare(path: &str, text: &str) {
     extern crate std;
+    // A copy of this crate alone has no docs to compare with.
+    if std::path::Path::new(path).parent().is_none_or(|folder| !folder.exists()) {
+        return;
+    }
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, text).unwrap();
     }

@@ -1,4 +1,6 @@
 //! Against the `yamux` crate, both ways, on real sockets. Each test has a bound in time.
+// The helpers of tests unwrap as the tests do.
+#![allow(clippy::unwrap_used)]
 
 use std::future::poll_fn;
 use std::time::Duration;
