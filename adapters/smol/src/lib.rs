@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod runtime;
+#[cfg(feature = "streams")]
+pub mod streams;
 
 pub use duologue_async::{
     Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats,

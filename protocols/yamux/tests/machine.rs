@@ -199,10 +199,7 @@ fn both_sides_blocked_on_windows_go_on_as_soon_as_one_reads() {
     let id = open(&mut client);
     exchange(&mut client, &mut server, usize::MAX);
     let at_server = opened(&mut server)[0];
-    let fill = |session: &mut Session<Yamux>, id| {
-        let sent = with(session, id, |stream| stream.write(&[7; 64 << 10]).unwrap_or(0));
-        sent
-    };
+    let fill = |session: &mut Session<Yamux>, id| with(session, id, |stream| stream.write(&[7; 64 << 10]).unwrap_or(0));
     let mut sent = [0, 0];
     for _ in 0..50 {
         sent[0] += fill(&mut client, id);

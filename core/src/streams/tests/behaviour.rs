@@ -364,3 +364,28 @@ fn a_handle_of_an_older_stream_never_reaches_a_newer_one() {
     assert!(pair.a.streams.get_mut(old).is_none());
     assert_eq!(StreamId::from_bits(new.to_bits()), new);
 }
+
+#[test]
+fn data_waits_until_the_peer_accepted_where_the_opening_is_elsewhere() {
+    let mut side = Side::new(StreamsConfig::new(), 1);
+    let wait = OpenOptions { announce: false, wait: true, ..OpenOptions::default() };
+    let id = side.streams.open(wait, (), |id| id.to_bits()).unwrap();
+    side.send(id, b"early");
+    side.at(id).finish();
+    assert_eq!(side.order(usize::MAX), None);
+    assert!(!side.streams.is_quiescent(), "it was accepted from the application");
+    side.streams.accepted(id);
+    assert!(side.take_events().contains(&StreamEvent::Accepted(id)));
+    assert!(matches!(side.order(usize::MAX), Some(Frame::Data { bytes, finish: true, .. }) if bytes == "early"));
+}
+
+#[test]
+fn the_deadline_of_a_stream_goes_with_it() {
+    let mut pair = Pair::new(StreamsConfig::new());
+    let (a, _) = pair.stream();
+    let later = T0.after(Duration::from_secs(1));
+    pair.a.at(a).set_deadline(Some(later));
+    assert_eq!(pair.a.streams.deadline(), Some(later));
+    pair.a.at(a).reset(Code(0));
+    assert_eq!(pair.a.streams.deadline(), None, "nothing is left to wait for");
+}
