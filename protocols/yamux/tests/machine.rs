@@ -362,3 +362,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn our_fin_waits_for_data_that_waits_for_credit() {
+    let (mut client, mut server) = pair();
+    let id = open(&mut client);
+    exchange(&mut client, &mut server, usize::MAX);
+    let at_server = opened(&mut server)[0];
+    let mut sent = 0;
+    for _ in 0..20 {
+        sent += with(&mut client, id, |stream| stream.write(&[7; 64 << 10])).unwrap_or(0);
+        exchange(&mut client, &mut server, usize::MAX);
+    }
+    assert!(sent > 256 << 10, "more than the window was accepted");
+    with(&mut client, id, |stream| stream.finish());
+    client.finish(NOW);
+    exchange(&mut client, &mut server, usize::MAX);
+    assert!(!client.interest().shutdown_write, "no FIN before the data");
+    let mut got = 0;
+    for _ in 0..20 {
+        got += take(&mut server, at_server).len();
+        exchange(&mut client, &mut server, usize::MAX);
+    }
+    assert_eq!(got, sent);
+    assert_eq!(with(&mut server, at_server, |stream| stream.recv(1)), Received::Finished);
+    assert!(client.interest().shutdown_write, "now FIN is due");
+}
