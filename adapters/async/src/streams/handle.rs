@@ -13,7 +13,7 @@ use duologue_core::streams::{
 };
 use duologue_core::{Code, Instant};
 
-use super::{Shared, Waiting};
+use super::{Shared, Waiting, enlist};
 use crate::hub::lock;
 
 /// A stream, both ways. It is also a byte stream for `AsyncRead` and `AsyncWrite`.
@@ -144,7 +144,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamSender<P, T, K> {
             let sent = poll_fn(|cx| {
                 self.shared.wait(
                     self.id,
-                    |waiting| waiting.writers.push(cx.waker().clone()),
+                    |waiting| enlist(&mut waiting.writers, cx.waker()),
                     |stream| match stream.send(part.clone()).map_err(|refused| refused.why) {
                         Err(StreamError::Full { .. }) => None,
                         other => Some(other),
@@ -170,7 +170,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamSender<P, T, K> {
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, StreamError>> {
         self.shared.wait(
             self.id,
-            |waiting| waiting.writers.push(cx.waker().clone()),
+            |waiting| enlist(&mut waiting.writers, cx.waker()),
             |stream| match stream.write(bytes) {
                 Err(StreamError::Full { .. }) => None,
                 other => Some(other),

@@ -100,6 +100,13 @@ struct Waiting {
     receivers: usize,
 }
 
+/// Who polls again while it waits takes no second place.
+fn enlist(waiting: &mut Vec<Waker>, waker: &Waker) {
+    if !waiting.iter().any(|other| other.will_wake(waker)) {
+        waiting.push(waker.clone());
+    }
+}
+
 /// Wakers to be called once no lock is held.
 #[derive(Default)]
 struct Wakes(Vec<Waker>);
@@ -150,7 +157,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
                     Some(Ok(id))
                 }
                 Err(OpenError::TooMany { .. } | OpenError::NoSlot { .. }) => {
-                    inner.openers.push(cx.waker().clone());
+                    enlist(&mut inner.openers, cx.waker());
                     None
                 }
                 Err(refused) => Some(Err(refused)),
@@ -179,7 +186,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
             }
             None if inner.over => Poll::Ready(None),
             None => {
-                inner.acceptors.push(cx.waker().clone());
+                enlist(&mut inner.acceptors, cx.waker());
                 Poll::Pending
             }
         }
@@ -210,7 +217,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
             match inner.open.end().cloned() {
                 Some(closed) => Poll::Ready(closed),
                 None => {
-                    inner.enders.push(cx.waker().clone());
+                    enlist(&mut inner.enders, cx.waker());
                     Poll::Pending
                 }
             }
