@@ -13,7 +13,7 @@ use bytes::buf::Limit;
 use crate::closed::{CloseIntent, Code, Release};
 use crate::error::{SendError, TransportFault};
 use crate::protocol::{InPlace, Protocol};
-use crate::session::{Event, Interest, Replies, Session};
+use crate::session::{Event, Interest, ProtocolMut, Replies, Session};
 use crate::time::Instant;
 
 /// Rounds of writing and reading before other tasks get their turn.
@@ -180,6 +180,18 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         let now = self.send_time();
         self.lend_send();
         self.session.send(now, command)
+    }
+
+    /// As [`Session::protocol_mut`]. What it makes due is transmitted when the driver is next polled.
+    pub fn protocol_mut(&mut self) -> ProtocolMut<'_, P> {
+        let now = self.send_time();
+        self.lend_send();
+        self.session.protocol_mut(now)
+    }
+
+    /// The time now, by the timekeeper.
+    pub fn now(&mut self) -> Instant {
+        self.refresh()
     }
 
     /// As [`Session::finish`].

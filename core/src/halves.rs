@@ -43,6 +43,7 @@ macro_rules! state_table {
         }
     };
 }
+pub(crate) use state_table;
 
 state_table! {
     /// What the receive half does.

@@ -14,6 +14,7 @@ mod recv_buf;
 mod rng;
 mod send_queue;
 mod session;
+pub mod streams;
 mod time;
 mod timers;
 
@@ -25,6 +26,6 @@ pub use protocol::{CloseStep, Cx, EofAction, Fault, InPlace, Payload, Protocol, 
 pub use recv_buf::RecvBuf;
 pub use rng::Rng;
 pub use send_queue::{NoRoom, SendQueue, Writer};
-pub use session::{Event, Interest, Replies, Session, Stats, UpgradeRefused, WhyNot};
+pub use session::{Event, Interest, ProtocolMut, Replies, Session, Stats, UpgradeRefused, WhyNot};
 pub use time::{Deadline, Instant, TimeoutReason};
 pub use timers::{NoTimers, TimerSet, Timers};

@@ -9,7 +9,7 @@ use crate::closed::{Cause, Code};
 use crate::recv_buf::RecvBuf;
 use crate::rng::Rng;
 use crate::send_queue::{NoRoom, SendQueue};
-use crate::time::{Instant, TimeoutReason};
+use crate::time::{Deadline, Instant, TimeoutReason};
 use crate::timers::{TimerSet, Timers};
 
 /// A wire protocol: pure, without a clock, a socket or a thread. A [`Session`](crate::Session) calls it.
@@ -78,6 +78,48 @@ pub trait Protocol: Sized {
     /// write what now fits.
     fn refill(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
+    }
+
+    /// The protocol has something of its own accord to write, as soon as there is room. While this is true
+    /// [`fill`](Self::fill) is called after everything that may have made room or work.
+    fn wants_fill(&self) -> bool {
+        false
+    }
+
+    /// Write what is due and fits, and leave the rest for the next time: a protocol that chooses among many sources
+    /// keeps the choice to itself for as long as it can, instead of queueing everything in the order it came.
+    fn fill(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// There is an event in the protocol's own keeping. Those do not hold up decoding, so they must be bounded by
+    /// what they are about: one per stream, however often its data came.
+    fn has_event(&self) -> bool {
+        false
+    }
+
+    /// The next event in the protocol's own keeping. They come after the event that was decoded before.
+    fn take_event(&mut self, now: Instant) -> Option<Self::Event> {
+        let _ = now;
+        None
+    }
+
+    /// The earliest deadline in the protocol's own keeping, where the fixed set of [`Timer`](Self::Timer) is not
+    /// enough: one per stream.
+    fn deadline(&self) -> Option<Deadline> {
+        None
+    }
+
+    /// That deadline passed. After this call [`deadline`](Self::deadline) is later than `cx.now`.
+    fn deadline_passed(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// The conversation is over for `cause`, and nothing more will be decoded: once, before
+    /// [`Event::Closed`](crate::Event::Closed). What the protocol keeps ends here, each with an event of its own if
+    /// it has one.
+    fn ended(&mut self, now: Instant, cause: &Cause<Self::Violation>) {
+        let _ = (now, cause);
     }
 
     /// The application sends nothing more, and goes on receiving: write what ends our stream, if anything does.

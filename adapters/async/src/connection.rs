@@ -190,6 +190,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
         split(self.open, self.send_within)
     }
 
+    /// The protocol, to work on what it keeps; see [`Session::protocol_mut`]. What it makes due is transmitted as events
+    /// are awaited.
+    pub fn protocol_mut(&mut self) -> duologue_core::ProtocolMut<'_, P> {
+        self.open.protocol_mut()
+    }
+
     /// The session: its states, counters and cause.
     pub fn session(&self) -> &Session<P> {
         self.driver().session()

@@ -12,6 +12,8 @@ mod server;
 mod socket;
 mod split;
 mod stream;
+#[cfg(feature = "streams")]
+pub mod streams;
 mod testing;
 #[cfg(feature = "websocket")]
 pub mod websocket;

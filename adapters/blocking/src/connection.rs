@@ -106,6 +106,11 @@ macro_rules! methods {
             wait(self.inner.closed())
         }
 
+        /// The protocol, to work on what it keeps. What it makes due is transmitted as events are awaited.
+        pub fn protocol_mut(&mut self) -> duologue_core::ProtocolMut<'_, P> {
+            self.inner.protocol_mut()
+        }
+
         /// The session: its states, counters and cause.
         pub fn session(&self) -> &Session<P> {
             self.inner.session()

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod runtime;
+#[cfg(feature = "streams")]
+pub mod streams;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 

@@ -3,6 +3,8 @@
 
 mod clock;
 mod runtime;
+#[cfg(feature = "streams")]
+pub mod streams;
 mod tcp;
 mod transport;
 #[cfg(feature = "websocket")]

@@ -73,6 +73,18 @@ impl<P: Protocol> Session<P> {
             }
         }
         self.settle_pause(now);
+        self.tell_end(now);
+    }
+
+    /// The protocol learns once that nothing more comes.
+    fn tell_end(&mut self, now: Instant) {
+        if self.end_told || self.recv.decodes() {
+            return;
+        }
+        if let Some(cause) = self.cause.clone() {
+            self.end_told = true;
+            self.protocol.ended(now, &cause);
+        }
     }
 
     /// Whether a call on the hot path must settle: everything but plain traffic must.

@@ -84,6 +84,8 @@ impl<P: Protocol> Session<P> {
             self.stalled_since = if self.tx.is_empty() { None } else { Some(now) };
             if self.tx.ledger().held > 0 || !self.protocol.quiescent() {
                 self.with_protocol(now, |protocol, cx| protocol.refill(cx));
+            } else if self.protocol.wants_fill() {
+                self.fill(now);
             }
             self.wake_writer();
         }
@@ -187,6 +189,9 @@ impl<P: Protocol> Session<P> {
         }
         if self.idle_deadline().as_ref().is_some_and(due) {
             self.end(now, Cause::Timeout(TimeoutReason::Idle));
+        }
+        if self.protocol.deadline().as_ref().is_some_and(due) {
+            self.with_protocol(now, |protocol, cx| protocol.deadline_passed(cx));
         }
         self.fire_timers(now);
         self.settle(now);

@@ -11,6 +11,7 @@
 //! machine wants. The order of closing is in `ending`, decoding in `receive`, intents in `intents`, facts in
 //! `facts`.
 
+mod access;
 mod ending;
 mod facts;
 mod intents;
@@ -34,6 +35,7 @@ use crate::send_queue::SendQueue;
 use crate::time::{Deadline, Instant, TimeoutReason};
 use crate::timers::Timers;
 
+pub use access::ProtocolMut;
 pub use receive::Replies;
 pub use upgrade::{UpgradeRefused, WhyNot};
 
@@ -145,6 +147,8 @@ pub struct Session<P: Protocol> {
 
     cause: Option<Cause<P::Violation>>,
     goodbye_over: bool,
+    /// The protocol was told of the end.
+    end_told: bool,
     release: Option<Release>,
     released: bool,
     closed_taken: bool,
@@ -238,6 +242,7 @@ impl<P: Protocol> Session<P> {
             first_fin: None,
             cause: None,
             goodbye_over: false,
+            end_told: false,
             release: None,
             released: false,
             closed_taken: false,
@@ -361,6 +366,7 @@ impl<P: Protocol> Session<P> {
     pub fn has_message(&self) -> bool {
         self.event.is_some()
             || !self.late.is_empty()
+            || self.protocol.has_event()
             || (self.config.delivery == Delivery::InPlace && self.can_decode())
     }
 
@@ -374,6 +380,13 @@ impl<P: Protocol> Session<P> {
     #[must_use]
     pub fn protocol(&self) -> &P {
         &self.protocol
+    }
+
+    /// The protocol, to work on what it keeps: streams, for one. Whatever was changed is looked at when the access
+    /// ends: what is due is written as far as there is room, deadlines are armed anew, and no wake-up is lost.
+    pub fn protocol_mut(&mut self, now: Instant) -> ProtocolMut<'_, P> {
+        let now = self.observe(now);
+        ProtocolMut { session: self, now }
     }
 
     /// What it was configured with.
@@ -442,6 +455,7 @@ impl<P: Protocol> Session<P> {
             self.keepalive_deadline(),
             self.idle_deadline(),
             self.timers.next(),
+            self.protocol.deadline(),
         ];
         all.into_iter().fold(None, Deadline::earlier)
     }

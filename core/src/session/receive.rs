@@ -36,6 +36,16 @@ impl<P: Protocol> Session<P> {
             }
             return Some(Event::App(event));
         }
+        if self.protocol.has_event() {
+            if let Some(event) = self.protocol.take_event(now) {
+                self.events += 1;
+                self.after_protocol(now);
+                if self.is_unsettled() {
+                    self.settle(now);
+                }
+                return Some(Event::App(event));
+            }
+        }
         self.poll_end(now)
     }
 
@@ -241,8 +251,25 @@ impl<P: Protocol> Session<P> {
         if let Some(fault) = self.tx.take_fault() {
             self.end_for(fault);
         }
+        if self.protocol.wants_fill() {
+            self.fill(now);
+        }
         if self.link.close.is_some() || self.link.finish {
             self.end_as_asked(now);
+        }
+    }
+
+    /// Lets the protocol write of its own accord, where writing is possible.
+    pub(super) fn fill(&mut self, now: Instant) {
+        if self.opening != Opening::Established || !self.send.writes() || self.tx.room() == 0 {
+            return;
+        }
+        self.protocol.fill(&mut context!(self, now));
+        if self.stalled_since.is_none() && !self.tx.is_empty() {
+            self.stalled_since = Some(now);
+        }
+        if let Some(fault) = self.tx.take_fault() {
+            self.end_for(fault);
         }
     }
 

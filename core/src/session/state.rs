@@ -40,6 +40,7 @@ where
             first_fin,
             cause,
             goodbye_over,
+            end_told,
             release,
             released,
             closed_taken,
@@ -58,7 +59,7 @@ where
         (protocol, rx, tx, timers, rng, link, now).hash(state);
         (opening, recv, send, event, late, starved, blocked, stuck, paused).hash(state);
         (wanted_room, writable, finish_wanted, peer_finished, first_fin).hash(state);
-        (cause, goodbye_over, release, released, closed_taken, phase).hash(state);
+        (cause, goodbye_over, end_told, release, released, closed_taken, phase).hash(state);
         (opening_deadline, stage_deadline, probe_sent, can_probe, stalled_since, linger_left).hash(state);
         (undelivered, bytes_received, bytes_transmitted, events).hash(state);
     }

@@ -66,7 +66,7 @@ impl<P: Protocol> Session<P> {
             || self.opening == Opening::Connecting
         {
             Some(WhyNot::NotOpen)
-        } else if self.event.is_some() || !self.late.is_empty() {
+        } else if self.event.is_some() || !self.late.is_empty() || self.protocol.has_event() {
             Some(WhyNot::EventsWaiting)
         } else if self.tx.ledger().held > 0 || !self.protocol.quiescent() {
             Some(WhyNot::Holding)
@@ -111,6 +111,7 @@ impl<P: Protocol> Session<P> {
             peer_finished: self.peer_finished,
             first_fin: self.first_fin,
             goodbye_over: false,
+            end_told: false,
             release: None,
             released: false,
             closed_taken: false,

@@ -1,0 +1,410 @@
+//! Handles for the streams of one connection: open, accept, send, receive, from any number of tasks.
+//!
+//! One future, [`MuxTask`], moves the bytes and hands out the wakes; spawn it on whatever runtime there is. The handles
+//! work on the streams directly, under one lock that is held for one step of the machine and never across a wait.
+//!
+//! **Dropping**: the last sender of a stream that was not finished resets it with
+//! [`MuxOptions::dropped`]; a receiver that goes away before the end wants nothing more of its stream. When the last
+//! handle of the connection is gone it closes in order.
+
+mod handle;
+mod io;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use duologue_core::driver::{Timekeeper, Transport};
+use duologue_core::streams::{Multiplex, OpenError, StreamClosed, StreamEvent, StreamId};
+use duologue_core::{CloseIntent, Closed, Code, Event, Session};
+
+use crate::connection::Connection;
+use crate::hub::lock;
+use crate::open::Open;
+
+pub use handle::{MuxStream, StreamReceiver, StreamSender};
+
+/// Events handed out before other tasks get their turn.
+const BUDGET: usize = 128;
+
+/// What the handles do by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MuxOptions {
+    /// The code of the reset, or the stop, that says that a handle was dropped. Default 8, HTTP/2's CANCEL.
+    pub dropped: Code,
+}
+
+impl Default for MuxOptions {
+    fn default() -> Self {
+        Self { dropped: Code(8) }
+    }
+}
+
+impl MuxOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the code that says that a handle was dropped.
+    #[must_use]
+    pub fn dropped(mut self, dropped: Code) -> Self {
+        self.dropped = dropped;
+        self
+    }
+}
+
+/// One connection of many streams. Clones are the same connection.
+pub struct Mux<P: Multiplex, T: Transport, K: Timekeeper> {
+    shared: Arc<Shared<P, T, K>>,
+}
+
+/// Drives the connection until it ends, and tells how. Nothing happens while nobody polls it.
+#[must_use = "spawn it: nothing moves while nobody polls it"]
+pub struct MuxTask<P: Multiplex, T: Transport, K: Timekeeper> {
+    shared: Arc<Shared<P, T, K>>,
+}
+
+pub(crate) struct Shared<P: Multiplex, T: Transport, K: Timekeeper> {
+    inner: Mutex<Inner<P, T, K>>,
+    options: MuxOptions,
+}
+
+pub(crate) struct Inner<P: Multiplex, T: Transport, K: Timekeeper> {
+    open: Open<P, T, K>,
+    /// The streams that handles exist for, or will when they are accepted.
+    streams: BTreeMap<StreamId, Waiting>,
+    incoming: VecDeque<StreamId>,
+    acceptors: Vec<Waker>,
+    openers: Vec<Waker>,
+    enders: Vec<Waker>,
+    task: Option<Waker>,
+    /// Connection handles and stream handles.
+    handles: usize,
+    over: bool,
+}
+
+/// Who waits for one stream, and how it ended.
+#[derive(Default)]
+struct Waiting {
+    reader: Option<Waker>,
+    writers: Vec<Waker>,
+    closed: Option<StreamClosed>,
+    /// Handles that exist for it.
+    senders: usize,
+    receivers: usize,
+}
+
+/// Who polls again while it waits takes no second place.
+fn enlist(waiting: &mut Vec<Waker>, waker: &Waker) {
+    if !waiting.iter().any(|other| other.will_wake(waker)) {
+        waiting.push(waker.clone());
+    }
+}
+
+/// Wakers to be called once no lock is held.
+#[derive(Default)]
+struct Wakes(Vec<Waker>);
+
+impl Wakes {
+    fn fire(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
+    /// Takes a connection over. Spawn the task.
+    pub fn new(connection: Connection<P, T, K>, options: MuxOptions) -> (Self, MuxTask<P, T, K>) {
+        let inner = Inner {
+            open: connection.open,
+            streams: BTreeMap::new(),
+            incoming: VecDeque::new(),
+            acceptors: Vec::new(),
+            openers: Vec::new(),
+            enders: Vec::new(),
+            task: None,
+            handles: 1,
+            over: false,
+        };
+        let shared = Arc::new(Shared { inner: Mutex::new(inner), options });
+        (Self { shared: Arc::clone(&shared) }, MuxTask { shared })
+    }
+
+    /// Opens a stream, waiting for a place if there are too many. Cancel-safe.
+    ///
+    /// # Errors
+    /// No stream can be opened on this connection any more.
+    pub async fn open(&self) -> Result<MuxStream<P, T, K>, OpenError> {
+        poll_fn(|cx| self.poll_open(cx)).await
+    }
+
+    /// As [`open`](Self::open), as a poll.
+    pub fn poll_open(&self, cx: &mut Context<'_>) -> Poll<Result<MuxStream<P, T, K>, OpenError>> {
+        let opened = self.shared.act(|inner| {
+            if inner.over {
+                return Some(Err(OpenError::Ended));
+            }
+            let now = inner.open.now();
+            let opened = inner.open.protocol_mut().open(now);
+            match opened {
+                Ok(id) => {
+                    inner.adopt(id);
+                    Some(Ok(id))
+                }
+                Err(OpenError::TooMany { .. } | OpenError::NoSlot { .. }) => {
+                    enlist(&mut inner.openers, cx.waker());
+                    None
+                }
+                Err(refused) => Some(Err(refused)),
+            }
+        });
+        match opened {
+            Some(Ok(id)) => Poll::Ready(Ok(MuxStream::new(Arc::clone(&self.shared), id))),
+            Some(Err(refused)) => Poll::Ready(Err(refused)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The next stream that the peer opened; `None` once the connection ended. Cancel-safe.
+    pub async fn accept(&self) -> Option<MuxStream<P, T, K>> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// As [`accept`](Self::accept), as a poll.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<MuxStream<P, T, K>>> {
+        let mut inner = lock(&self.shared.inner);
+        match inner.incoming.pop_front() {
+            Some(id) => {
+                inner.adopt(id);
+                drop(inner);
+                Poll::Ready(Some(MuxStream::new(Arc::clone(&self.shared), id)))
+            }
+            None if inner.over => Poll::Ready(None),
+            None => {
+                enlist(&mut inner.acceptors, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Begins to end the connection: what streams accepted is sent, then the goodbye.
+    pub fn close(&self, intent: CloseIntent) {
+        self.shared.act(|inner| inner.open.close(intent));
+    }
+
+    /// Resets the connection, and with it every stream.
+    pub fn abort(&self, code: Code) {
+        self.shared.act(|inner| inner.open.abort(code));
+    }
+
+    /// Sends a command of the protocol's own.
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    pub fn try_send(&self, command: P::Command) -> Result<(), duologue_core::SendError<P::Command>> {
+        self.shared.act(|inner| inner.open.send(command))
+    }
+
+    /// Waits for the end of the connection.
+    pub async fn closed(&self) -> Closed<P::Violation> {
+        poll_fn(|cx| {
+            let mut inner = lock(&self.shared.inner);
+            match inner.open.end().cloned() {
+                Some(closed) => Poll::Ready(closed),
+                None => {
+                    enlist(&mut inner.enders, cx.waker());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Looks at the session: its states, counters, streams.
+    pub fn inspect<R>(&self, look: impl FnOnce(&Session<P>) -> R) -> R {
+        look(lock(&self.shared.inner).open.session())
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
+    /// Works on the connection, and has the task carry out what became due.
+    fn act<R>(&self, act: impl FnOnce(&mut Inner<P, T, K>) -> R) -> R {
+        let mut inner = lock(&self.inner);
+        let result = act(&mut inner);
+        let interest = inner.open.session().interest();
+        let moved = interest.event || interest.write || interest.shutdown_write || interest.release.is_some();
+        let task = if moved { inner.task.take() } else { None };
+        drop(inner);
+        if let Some(task) = task {
+            task.wake();
+        }
+        result
+    }
+
+    /// A deadline changed: the task must look at it.
+    fn act_and_wake<R>(&self, act: impl FnOnce(&mut Inner<P, T, K>) -> R) -> R {
+        let mut inner = lock(&self.inner);
+        let result = act(&mut inner);
+        let task = inner.task.take();
+        drop(inner);
+        if let Some(task) = task {
+            task.wake();
+        }
+        result
+    }
+
+    fn drop_handle(&self) {
+        self.act(|inner| {
+            inner.handles -= 1;
+            if inner.handles == 0 {
+                inner.open.close(CloseIntent::Goodbye(Code(0)));
+            }
+        });
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
+    /// One sender and one receiver exist for a stream from now on.
+    fn adopt(&mut self, id: StreamId) {
+        let waiting = self.streams.entry(id).or_default();
+        waiting.senders = 1;
+        waiting.receivers = 1;
+        self.handles += 2;
+    }
+
+    fn dispatch(&mut self, event: StreamEvent, wakes: &mut Wakes) {
+        match event {
+            StreamEvent::Opened(id) => {
+                self.streams.insert(id, Waiting::default());
+                self.incoming.push_back(id);
+                wakes.0.append(&mut self.acceptors);
+            }
+            StreamEvent::Readable(id) => wakes.0.extend(self.streams.get_mut(&id).and_then(|w| w.reader.take())),
+            StreamEvent::Writable(id) => {
+                if let Some(waiting) = self.streams.get_mut(&id) {
+                    wakes.0.append(&mut waiting.writers);
+                }
+            }
+            StreamEvent::Closed(id, closed) => {
+                if let Some(waiting) = self.streams.get_mut(&id) {
+                    waiting.closed = Some(closed);
+                    wakes.0.extend(waiting.reader.take());
+                    wakes.0.append(&mut waiting.writers);
+                    self.forget_if_unused(id);
+                }
+            }
+            StreamEvent::CanOpen | StreamEvent::Draining => wakes.0.append(&mut self.openers),
+            _ => {}
+        }
+    }
+
+    /// A stream that ended and that nobody holds.
+    fn forget_if_unused(&mut self, id: StreamId) {
+        let unused = |w: &Waiting| w.closed.is_some() && w.senders == 0 && w.receivers == 0;
+        if self.streams.get(&id).is_some_and(unused) && !self.incoming.contains(&id) {
+            self.streams.remove(&id);
+        }
+    }
+
+    fn end(&mut self, wakes: &mut Wakes) {
+        self.over = true;
+        wakes.0.append(&mut self.acceptors);
+        wakes.0.append(&mut self.openers);
+        wakes.0.append(&mut self.enders);
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Future for MuxTask<P, T, K> {
+    type Output = Closed<P::Violation>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut wakes = Wakes::default();
+        let mut inner = lock(&self.shared.inner);
+        inner.task = Some(cx.waker().clone());
+        let mut left = BUDGET;
+        let polled = loop {
+            // The streams' own tasks get their turn.
+            left -= 1;
+            if left == 0 {
+                cx.waker().wake_by_ref();
+                break Poll::Pending;
+            }
+            match inner.open.poll_event(cx) {
+                Poll::Ready(Some(Event::App(event))) => {
+                    if let Some(event) = P::as_stream_event(&event) {
+                        inner.dispatch(event, &mut wakes);
+                    }
+                }
+                Poll::Ready(Some(Event::Closed(closed))) => {
+                    inner.end(&mut wakes);
+                    break Poll::Ready(closed);
+                }
+                Poll::Ready(Some(_)) => {}
+                Poll::Ready(None) => match inner.open.end().cloned() {
+                    Some(closed) => break Poll::Ready(closed),
+                    None => break Poll::Pending,
+                },
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        drop(inner);
+        wakes.fire();
+        polled
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Drop for MuxTask<P, T, K> {
+    /// Nobody drives any more: whoever waits must not wait for ever.
+    fn drop(&mut self) {
+        let mut wakes = Wakes::default();
+        let mut inner = lock(&self.shared.inner);
+        if !inner.over {
+            inner.open.abort(self.shared.options.dropped);
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..1_000_000 {
+                match inner.open.poll_event(&mut cx) {
+                    Poll::Ready(Some(Event::App(event))) => {
+                        if let Some(event) = P::as_stream_event(&event) {
+                            inner.dispatch(event, &mut wakes);
+                        }
+                    }
+                    Poll::Ready(Some(_)) => {}
+                    _ => break,
+                }
+            }
+            inner.end(&mut wakes);
+        }
+        drop(inner);
+        wakes.fire();
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Clone for Mux<P, T, K> {
+    fn clone(&self) -> Self {
+        lock(&self.shared.inner).handles += 1;
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Drop for Mux<P, T, K> {
+    fn drop(&mut self) {
+        self.shared.drop_handle();
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> fmt::Debug for Mux<P, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mux").field("session", lock(&self.shared.inner).open.session()).finish_non_exhaustive()
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> fmt::Debug for MuxTask<P, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MuxTask").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,391 @@
+//! One test per behaviour.
+
+extern crate std;
+
+use super::*;
+
+fn closed(events: &[StreamEvent]) -> Vec<StreamEnd> {
+    let ends = events.iter().filter_map(|event| match event {
+        StreamEvent::Closed(_, closed) => Some(closed.end),
+        _ => None,
+    });
+    ends.collect()
+}
+
+#[test]
+fn an_idle_stream_takes_at_most_200_bytes() {
+    std::println!("bytes per idle stream: {}", Streams::<()>::bytes_per_idle_stream());
+    assert!(Streams::<()>::bytes_per_idle_stream() <= 200, "{}", Streams::<()>::bytes_per_idle_stream());
+}
+
+#[test]
+fn each_side_finishes_by_itself_and_then_the_stream_ends_once_on_both() {
+    let mut pair = Pair::new(StreamsConfig::new());
+    let (a, b) = pair.stream();
+    pair.a.send(a, b"request");
+    pair.a.at(a).finish();
+    pair.exchange();
+    assert_eq!(pair.b.drain(b), b"request");
+    assert_eq!(pair.b.at(b).recv(9), Received::Finished);
+    pair.b.send(b, b"reply");
+    pair.exchange();
+    assert_eq!(pair.a.drain(a), b"reply", "receiving goes on after our finish");
+    assert!(closed(&pair.a.take_events()).is_empty());
+    pair.b.at(b).finish();
+    pair.exchange();
+    assert_eq!(closed(&pair.a.take_events()), [StreamEnd::Finished]);
+    assert_eq!(closed(&pair.b.take_events()), [StreamEnd::Finished]);
+    assert!(pair.a.streams.is_empty() && pair.b.streams.is_empty());
+}
+
+#[test]
+fn a_finish_never_overtakes_data_and_data_waits_for_credit() {
+    let mut pair = Pair::new(StreamsConfig::new().recv_window(10).send_window(10).max_recv_window(10));
+    let (a, b) = pair.stream();
+    pair.a.send(a, &[7; 25]);
+    pair.a.at(a).finish();
+    pair.exchange();
+    assert_eq!(pair.b.at(b).buffered().0, 10);
+    assert_eq!(pair.b.at(b).states().0, StreamRecvState::Open, "no finish yet");
+    assert!(!pair.a.streams.is_quiescent());
+    assert_eq!(pair.b.drain(b).len(), 10);
+    pair.exchange();
+    assert_eq!(pair.b.drain(b).len(), 10);
+    pair.exchange();
+    assert_eq!(pair.b.drain(b).len(), 5);
+    assert_eq!(pair.b.at(b).recv(9), Received::Finished);
+    assert!(pair.a.streams.is_quiescent());
+}
+
+#[test]
+fn finish_cancel_and_loss_are_three_different_things() {
+    let mut pair = Pair::new(StreamsConfig::new());
+    let streams: Vec<_> = (0..3).map(|_| pair.stream()).collect();
+    for (a, b) in &streams {
+        pair.b.at(*b).finish();
+        pair.a.send(*a, b"x");
+    }
+    pair.a.at(streams[0].0).finish();
+    pair.a.at(streams[1].0).reset(Code(42));
+    pair.exchange();
+    pair.b.streams.end_all(StreamEnd::Lost);
+    for (_, b) in &streams {
+        pair.b.drain(*b);
+    }
+    let mut ends = closed(&pair.b.take_events());
+    ends.sort_by_key(|end| std::format!("{end:?}"));
+    assert_eq!(ends, [StreamEnd::Lost, StreamEnd::Lost, StreamEnd::PeerReset(Code(42))]);
+}
+
+#[test]
+fn what_came_before_the_loss_can_still_be_taken() {
+    let mut pair = Pair::new(StreamsConfig::new());
+    let (a, b) = pair.stream();
+    pair.a.send(a, b"last words");
+    pair.exchange();
+    pair.b.streams.end_all(StreamEnd::Lost);
+    assert_eq!(closed(&pair.b.take_events()), [StreamEnd::Lost]);
+    let Received::Data { bytes, .. } = pair.b.at(b).recv(99) else { panic!("nothing left") };
+    assert_eq!(bytes, "last words");
+    assert!(pair.b.streams.get_mut(b).is_none(), "and then the slot is free");
+}
+
+#[test]
+fn the_credit_of_a_reset_stream_goes_back_to_the_connection() {
+    let config = StreamsConfig::new().connection_credit(CreditStyle::Increments);
+    let config = config.connection_recv_window(1000).connection_send_window(1000).recv_window(400).send_window(400);
+    let mut pair = Pair::new(config);
+    for _ in 0..50 {
+        let (a, b) = pair.stream();
+        pair.a.send(a, &[1; 400]);
+        pair.exchange();
+        let taken = pair.b.at(b).recv(100);
+        assert!(matches!(taken, Received::Data { .. }), "some of it is taken and never released");
+        pair.b.at(b).reset(Code(1));
+        pair.a.send(a, b"");
+        pair.exchange();
+        pair.a.take_events();
+        pair.b.take_events();
+    }
+    let (send, recv) = (pair.a.streams.connection_credit().0, pair.b.streams.connection_credit().1);
+    assert_eq!(recv.held(), 0);
+    assert_eq!(send.available(), recv.available());
+    assert!(recv.available() + recv.returnable() == 1000, "{recv:?}");
+}
+
+#[test]
+fn data_that_crosses_a_reset_is_thrown_away_and_its_credit_comes_back() {
+    let config = StreamsConfig::new().connection_credit(CreditStyle::Increments).connection_recv_window(1000);
+    let mut pair = Pair::new(config);
+    let (a, b) = pair.stream();
+    pair.a.send(a, &[1; 300]);
+    pair.a.order_all();
+    pair.b.at(b).reset(Code(1));
+    pair.b.order_all();
+    pair.exchange();
+    let recv = pair.b.streams.connection_credit().1;
+    assert_eq!((recv.used(), recv.held()), (300, 0));
+    assert_eq!(closed(&pair.a.take_events()), [StreamEnd::PeerReset(Code(1))]);
+}
+
+#[test]
+fn over_release_is_an_error_and_changes_nothing() {
+    let mut pair = Pair::new(StreamsConfig::new());
+    let (a, b) = pair.stream();
+    pair.a.send(a, b"abcdef");
+    pair.exchange();
+    assert!(matches!(pair.b.at(b).recv(4), Received::Data { .. }));
+    assert_eq!(pair.b.at(b).release(5), Err(StreamError::OverRelease { released: 5, taken: 4 }));
+    assert_eq!(pair.b.at(b).release(4), Ok(()));
+    assert_eq!(pair.b.at(b).release(1), Err(StreamError::OverRelease { released: 1, taken: 0 }));
+}
+
+#[test]
+fn over_grant_and_overrun_are_violations() {
+    let mut pair = Pair::new(StreamsConfig::new().recv_window(10).largest_window(1 << 30));
+    let (a, b) = pair.stream();
+    let over = pair.a.streams.granted(T0, a, 1 << 30);
+    assert!(matches!(over, Err(StreamViolation::OverGrant { .. })), "{over:?}");
+    let over = pair.b.streams.received(T0, b, Payload::Borrowed(&[0; 11]), false);
+    assert_eq!(over, Err(StreamViolation::Overrun { len: 11, available: 10 }));
+}
+
+#[test]
+fn a_stream_that_nobody_reads_stalls_itself_only() {
+    let mut pair = Pair::new(StreamsConfig::new().recv_window(1000).send_window(1000));
+    let (slow, _) = pair.stream();
+    let (busy, other) = pair.stream();
+    pair.a.send(slow, &[1; 5000]);
+    for _ in 0..100 {
+        pair.a.send(busy, &[2; 700]);
+        pair.exchange();
+        assert_eq!(pair.b.drain(other).len(), 700);
+    }
+    assert_eq!(pair.a.at(slow).buffered().1, 4000);
+}
+
+#[test]
+fn streams_take_turns_by_weight_and_long_messages_are_cut() {
+    let config = StreamsConfig::new().max_piece(1000).turn_bytes(1600).send_window(1 << 20).send_buffer(1 << 20);
+    let mut pair = Pair::new(config);
+    let streams: Vec<_> = (0..4).map(|_| pair.stream().0).collect();
+    for id in &streams {
+        pair.a.send(*id, &[3; 100_000]);
+    }
+    pair.a.at(streams[3]).set_weight(48);
+    let mut sent = std::collections::BTreeMap::new();
+    for _ in 0..120 {
+        if let Some(Frame::Data { key, bytes, .. }) = pair.a.order(usize::MAX) {
+            assert!(bytes.len() <= 1000);
+            *sent.entry(key).or_insert(0usize) += bytes.len();
+        }
+    }
+    let sent: Vec<_> = sent.into_values().collect();
+    assert!(sent[..3].iter().all(|n| n.abs_diff(sent[0]) <= 1600), "{sent:?}");
+    assert!(sent[3].abs_diff(3 * sent[0]) <= 3 * 1600, "three times the weight: {sent:?}");
+}
+
+#[test]
+fn control_goes_before_data_and_without_room_for_any() {
+    let mut pair = Pair::new(StreamsConfig::new());
+    let (bulk, _) = pair.stream();
+    let (gone, _) = pair.stream();
+    pair.a.send(bulk, &[1; 60_000]);
+    pair.a.at(gone).reset(Code(3));
+    assert_eq!(pair.a.order(0), Some(Frame::Reset(3, Code(3))));
+    assert_eq!(pair.a.order(0), None);
+    assert!(pair.a.streams.has_orders());
+}
+
+#[test]
+fn windows_that_turn_negative_stop_the_stream_until_they_are_positive() {
+    let mut pair = Pair::new(StreamsConfig::new().send_window(100).recv_window(100));
+    let (a, _) = pair.stream();
+    pair.a.send(a, &[1; 200]);
+    pair.a.order_all();
+    pair.a.streams.set_send_window(30).unwrap();
+    assert_eq!(pair.a.at(a).credit().0.available(), -70);
+    pair.a.streams.granted(T0, a, 70).unwrap();
+    assert_eq!(pair.a.order(usize::MAX), None, "zero is not enough");
+    pair.a.streams.granted(T0, a, 1).unwrap();
+    assert!(matches!(pair.a.order(usize::MAX), Some(Frame::Data { bytes, .. }) if bytes.len() == 1));
+    assert!(pair.a.streams.set_send_window(u32::MAX).is_err());
+}
+
+#[test]
+fn whoever_waits_for_room_is_woken_by_room_and_by_every_end() {
+    let ends: [fn(&mut Side, StreamId); 6] = [
+        |s, id| s.streams.granted(T0, id, 1 << 20).unwrap(),
+        |s, id| s.streams.peer_stopped(id, Code(1)),
+        |s, id| s.streams.peer_reset(T0, id, Code(1)).unwrap(),
+        |s, id| s.at(id).reset(Code(1)),
+        |s, id| {
+            s.at(id).set_deadline(Some(T0));
+            s.streams.handle_timeout(T0);
+        },
+        |s, _| s.streams.end_all(StreamEnd::Lost),
+    ];
+    for (number, end) in ends.iter().enumerate() {
+        let mut pair = Pair::new(StreamsConfig::new().send_window(10).send_buffer(100));
+        let (a, _) = pair.stream();
+        while pair.a.at(a).write(&[0; 30]).is_ok() {}
+        pair.a.order_all();
+        while pair.a.at(a).write(&[0; 30]).is_ok() {}
+        assert!(pair.a.take_events().is_empty());
+        end(&mut pair.a, a);
+        pair.a.order_all();
+        let events = pair.a.take_events();
+        assert!(events.contains(&StreamEvent::Writable(a)), "{number}: {events:?}");
+    }
+}
+
+#[test]
+fn limits_for_streams_hold_on_both_sides_and_openers_are_woken() {
+    let mut pair = Pair::new(StreamsConfig::new().max_local(3).max_peer(2));
+    let ids: Vec<_> = (0..3).map(|_| pair.a.open()).collect();
+    let refused = pair.a.streams.open(OpenOptions::default(), (), |_| 99);
+    assert_eq!(refused, Err(OpenError::TooMany { limit: 3 }));
+    pair.exchange();
+    let events = pair.a.take_events();
+    assert!(events.contains(&StreamEvent::CanOpen), "{events:?}");
+    assert_eq!(closed(&events), [StreamEnd::PeerReset(Code(7))], "the third was refused by the peer");
+    pair.a.streams.set_max_local(1);
+    assert_eq!(pair.a.streams.may_open(), Err(OpenError::TooMany { limit: 1 }));
+    pair.a.at(ids[0]).reset(Code(0));
+    pair.a.at(ids[1]).reset(Code(0));
+    assert!(pair.a.take_events().contains(&StreamEvent::CanOpen));
+}
+
+#[test]
+fn draining_refuses_new_streams_and_says_which_were_never_looked_at() {
+    let mut pair = Pair::new(StreamsConfig::new());
+    let (kept, _) = pair.stream();
+    let late = pair.a.open();
+    pair.a.streams.peer_drains(|key| key <= 1);
+    let events = pair.a.take_events();
+    assert!(events.contains(&StreamEvent::Draining));
+    assert_eq!(closed(&events), [StreamEnd::Refused]);
+    assert!(pair.a.streams.get_mut(late).is_none() && pair.a.at(kept).end().is_none());
+    assert_eq!(pair.a.streams.may_open(), Err(OpenError::Draining));
+}
+
+#[test]
+fn an_early_response_is_whole_before_the_peer_is_told_to_stop() {
+    let mut pair = Pair::new(StreamsConfig::new().stop(StopStyle::AfterFinish));
+    let (a, b) = pair.stream();
+    pair.a.send(a, b"a long request");
+    pair.exchange();
+    pair.b.send(b, b"no, thanks");
+    pair.b.at(b).stop_reading(Code(0));
+    assert!(matches!(pair.b.order(usize::MAX), Some(Frame::Data { .. })));
+    assert_eq!(pair.b.order(usize::MAX), None);
+    pair.b.at(b).finish();
+    assert!(matches!(pair.b.order(usize::MAX), Some(Frame::Finish(_))));
+    assert!(matches!(pair.b.order(usize::MAX), Some(Frame::Stop(_, Code(0)))));
+}
+
+#[test]
+fn what_a_peer_makes_us_do_for_nothing_is_limited() {
+    let budget = AbuseBudget { burst: 100, ..AbuseBudget::default() };
+    let mut side = Side::new(StreamsConfig::new().abuse(budget), 1);
+    let mut result = Ok(());
+    for key in 0..1000 {
+        let id = side.streams.peer_opened(key, ()).unwrap();
+        result = side.streams.peer_reset(T0, id, Code(0));
+        if result.is_err() {
+            assert_eq!(key, 100);
+            break;
+        }
+    }
+    assert_eq!(result, Err(StreamViolation::Abuse { kind: Abuse::OpenReset, limit: 100 }));
+    assert!(side.take_events().is_empty(), "a stream that was reset unheard never existed");
+    assert!(side.streams.is_empty());
+}
+
+#[test]
+fn messages_keep_their_ends_and_one_may_overshoot_the_window() {
+    let config = StreamsConfig::new().messages(true).credit(CreditStyle::Totals);
+    let mut pair =
+        Pair::new(config.recv_window(64).send_window(64).max_recv_window(64).max_piece(40).grant_fraction(6));
+    let (a, b) = pair.stream();
+    for _ in 0..5 {
+        pair.a.at(a).send(Bytes::from_static(&[1; 26])).unwrap();
+    }
+    pair.exchange();
+    assert_eq!(pair.b.at(b).buffered().0, 78, "three messages of 26 pass a window of 64");
+    let one = pair.b.at(b).recv(99);
+    assert!(matches!(&one, Received::Data { bytes, ends: true } if bytes.len() == 26), "{one:?}");
+    pair.b.at(b).release(26).unwrap();
+    pair.exchange();
+    assert_eq!(pair.b.at(b).buffered().0, 78);
+    pair.a.at(a).send(Bytes::from_static(&[2; 100])).unwrap();
+    for _ in 0..4 {
+        assert!(matches!(pair.b.at(b).recv(99), Received::Data { ends: true, .. }) || pair.b.at(b).buffered().0 == 0);
+        let taken = 26;
+        pair.b.at(b).release(taken).unwrap();
+        pair.exchange();
+    }
+    let mut pieces = Vec::new();
+    while let Received::Data { bytes, ends } = pair.b.at(b).recv(999) {
+        pieces.push((bytes.len(), ends));
+    }
+    assert_eq!(pieces, [(100, true)], "pieces of one message are gathered");
+    let stale = pair.a.streams.consumed(T0, a, 3);
+    assert_eq!(stale, Ok(()), "totals that go back are ignored");
+    assert!(pair.a.streams.consumed(T0, a, 1 << 40).is_err());
+}
+
+#[test]
+fn windows_grow_while_the_reader_keeps_up_and_shrink_nowhere() {
+    let config = StreamsConfig::new().recv_window(1000).send_window(1000).max_recv_window(8000).recv_growth(3000);
+    let mut pair = Pair::new(config);
+    pair.b.streams.set_rtt(Duration::from_millis(1));
+    let (a, b) = pair.stream();
+    for _ in 0..20 {
+        let _ = pair.a.at(a).write(&[0; 20_000]);
+        pair.exchange();
+        pair.b.drain(b);
+        pair.exchange();
+    }
+    assert_eq!(pair.b.at(b).credit().1.window(), 4000, "doubled twice, then the budget for growth is used up");
+    assert_eq!(pair.a.at(a).credit().0.granted(), pair.b.at(b).credit().1.granted());
+}
+
+#[test]
+fn a_handle_of_an_older_stream_never_reaches_a_newer_one() {
+    let mut pair = Pair::new(StreamsConfig::new().slots(1));
+    let (old, _) = pair.stream();
+    pair.a.at(old).reset(Code(0));
+    pair.exchange();
+    pair.a.take_events();
+    pair.b.take_events();
+    let (new, _) = pair.stream();
+    assert_eq!((old.index(), new.index()), (0, 0));
+    assert!(pair.a.streams.get_mut(old).is_none());
+    assert_eq!(StreamId::from_bits(new.to_bits()), new);
+}
+
+#[test]
+fn data_waits_until_the_peer_accepted_where_the_opening_is_elsewhere() {
+    let mut side = Side::new(StreamsConfig::new(), 1);
+    let wait = OpenOptions { announce: false, wait: true, ..OpenOptions::default() };
+    let id = side.streams.open(wait, (), |id| id.to_bits()).unwrap();
+    side.send(id, b"early");
+    side.at(id).finish();
+    assert_eq!(side.order(usize::MAX), None);
+    assert!(!side.streams.is_quiescent(), "it was accepted from the application");
+    side.streams.accepted(id);
+    assert!(side.take_events().contains(&StreamEvent::Accepted(id)));
+    assert!(matches!(side.order(usize::MAX), Some(Frame::Data { bytes, finish: true, .. }) if bytes == "early"));
+}
+
+#[test]
+fn the_deadline_of_a_stream_goes_with_it() {
+    let mut pair = Pair::new(StreamsConfig::new());
+    let (a, _) = pair.stream();
+    let later = T0.after(Duration::from_secs(1));
+    pair.a.at(a).set_deadline(Some(later));
+    assert_eq!(pair.a.streams.deadline(), Some(later));
+    pair.a.at(a).reset(Code(0));
+    assert_eq!(pair.a.streams.deadline(), None, "nothing is left to wait for");
+}
