@@ -28,6 +28,7 @@ macro_rules! setters {
         }
     };
 }
+pub(crate) use setters;
 
 setters!(Config {
     /// Replaces the limits.

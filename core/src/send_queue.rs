@@ -500,6 +500,8 @@ pub(crate) struct Ledger {
     front_sent: usize,
     pub(crate) accepted: u64,
     pub(crate) flushed: u64,
+    /// Messages of which a byte was transmitted; kept when the rest is forgotten.
+    begun: u64,
     /// Accepted messages that the protocol has not written yet.
     pub(crate) held: u64,
 }
@@ -515,6 +517,11 @@ impl Ledger {
     /// Messages accepted and not wholly transmitted.
     pub(crate) fn unsent(&self) -> u64 {
         self.accepted - self.flushed
+    }
+
+    /// Messages of which at least one byte was transmitted: of the others the peer knows nothing.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.max(self.flushed)
     }
 
     #[inline]
@@ -553,6 +560,8 @@ impl Ledger {
             }
             n -= step;
         }
+        let cut = self.front_sent > 0 && self.runs.front().is_some_and(|run| run.message);
+        self.begun = self.flushed + u64::from(cut);
         control
     }
 

@@ -83,6 +83,9 @@ pub struct Stats {
     pub accepted: u64,
     /// Accepted messages that were wholly handed to the transport.
     pub flushed: u64,
+    /// Accepted messages of which at least one byte was handed to the transport. Of those accepted later the peer
+    /// cannot know anything: they may be sent again elsewhere.
+    pub begun: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -281,6 +284,7 @@ impl<P: Protocol> Session<P> {
             events: self.events,
             accepted: self.tx.ledger().accepted,
             flushed: self.tx.ledger().flushed,
+            begun: self.tx.ledger().begun(),
         }
     }
 
