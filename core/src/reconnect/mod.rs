@@ -55,10 +55,16 @@ pub enum Circuit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// The next attempt begins at this time.
-    Waiting { until: Instant },
+    Waiting {
+        until: Instant,
+    },
     /// An attempt was ordered.
-    Connecting { deadline: Instant },
-    Up { since: Instant },
+    Connecting {
+        deadline: Instant,
+    },
+    Up {
+        since: Instant,
+    },
     Stopped,
 }
 
@@ -185,7 +191,9 @@ impl Reconnect {
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
         match self.state {
-            State::Waiting { until } => Some(Deadline { at: until, reason: TimeoutReason::Protocol("reconnect-pause") }),
+            State::Waiting { until } => {
+                Some(Deadline { at: until, reason: TimeoutReason::Protocol("reconnect-pause") })
+            }
             State::Connecting { deadline } => Some(Deadline { at: deadline, reason: TimeoutReason::Connect }),
             State::Up { .. } | State::Stopped => None,
         }

@@ -41,9 +41,10 @@ pub struct Outbox<C> {
     limit: usize,
     next: u64,
     /// Accepted by no connection.
-    waiting: VecDeque<(Ticket, C)>,
+    /// Without a ticket: what goes first on each connection.
+    waiting: VecDeque<(Option<Ticket>, C)>,
     /// Accepted by the present connection, and not wholly handed to its transport.
-    accepted: VecDeque<(Ticket, u64, C)>,
+    accepted: VecDeque<(Option<Ticket>, u64, C)>,
     generation: Option<Generation>,
     numbers: u64,
     fates: VecDeque<(Ticket, Fate<C>)>,
@@ -74,24 +75,19 @@ impl<C: Clone> Outbox<C> {
         if dropped || self.len() >= self.limit {
             return Err(command);
         }
-        let ticket = self.ticket();
-        self.waiting.push_back((ticket, command));
+        self.next += 1;
+        let ticket = Ticket(self.next);
+        self.waiting.push_back((Some(ticket), command));
         Ok(ticket)
     }
 
-    fn ticket(&mut self) -> Ticket {
-        self.next += 1;
-        Ticket(self.next)
-    }
-
-    /// There is a connection. `first` goes out before anything that waits: what subscribes anew, as a rule. It has no
-    /// ticket of its sender's, counts among the messages of this connection, and is not bounded.
+    /// There is a connection. `first` goes out before anything that waits: what subscribes anew, as a rule. It
+    /// counts among the messages of this connection, is not bounded, has no fate, and goes with the connection.
     pub fn connected(&mut self, generation: Generation, first: Vec<C>) {
         self.generation = Some(generation);
         self.numbers = 0;
         for command in first.into_iter().rev() {
-            let ticket = self.ticket();
-            self.waiting.push_front((ticket, command));
+            self.waiting.push_front((None, command));
         }
     }
 
@@ -125,7 +121,7 @@ impl<C: Clone> Outbox<C> {
                 return;
             }
             if let Some((ticket, number, _)) = self.accepted.pop_front() {
-                self.fates.push_back((ticket, Fate::Sent { generation, number }));
+                self.fates.extend(ticket.map(|ticket| (ticket, Fate::Sent { generation, number })));
             }
         }
     }
@@ -133,11 +129,14 @@ impl<C: Clone> Outbox<C> {
     /// The connection ended with these counters.
     pub fn lost(&mut self, stats: &Stats) {
         self.flushed(stats);
+        self.waiting.retain(|(ticket, _)| ticket.is_some());
         let generation = self.generation.take();
         let mut unsent = VecDeque::new();
         while let Some((ticket, number, command)) = self.accepted.pop_front() {
             match Delivery::of(number, stats) {
-                Delivery::NotSent if self.policy == Queued::ResendUnsent => unsent.push_back((ticket, command)),
+                Delivery::NotSent if self.policy == Queued::ResendUnsent && ticket.is_some() => {
+                    unsent.push_back((ticket, command));
+                }
                 delivery => self.give_back(ticket, command, delivery, generation),
             }
         }
@@ -157,13 +156,14 @@ impl<C: Clone> Outbox<C> {
         }
     }
 
-    fn give_back(&mut self, ticket: Ticket, command: C, delivery: Delivery, generation: Option<Generation>) {
-        self.fates.push_back((ticket, Fate::Returned { command, delivery, generation }));
+    fn give_back(&mut self, ticket: Option<Ticket>, command: C, delivery: Delivery, generation: Option<Generation>) {
+        let fate = Fate::Returned { command, delivery, generation };
+        self.fates.extend(ticket.map(|ticket| (ticket, fate)));
     }
 
     /// Takes a message back, if no connection accepted it yet.
     pub fn cancel(&mut self, ticket: Ticket) -> Option<C> {
-        let at = self.waiting.iter().position(|(other, _)| *other == ticket)?;
+        let at = self.waiting.iter().position(|(other, _)| *other == Some(ticket))?;
         self.waiting.remove(at).map(|(_, command)| command)
     }
 
