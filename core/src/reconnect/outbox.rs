@@ -19,7 +19,7 @@ pub enum Fate<C> {
     Sent {
         /// The connection.
         generation: Generation,
-        /// Its place among the messages that this connection accepted; the first is 1.
+            /// Its place among the messages that this connection accepted; the first is 1.
         number: u64,
     },
     /// It comes back: see the delivery.
@@ -33,6 +33,15 @@ pub enum Fate<C> {
     },
 }
 
+/// A message, and the first and the last of the session's messages that it became.
+#[derive(Clone, Debug)]
+struct Accepted<C> {
+    ticket: Option<Ticket>,
+    first: u64,
+    last: u64,
+    command: C,
+}
+
 /// A bounded queue in front of connections that come and go. The messages of one connection go out in order; the
 /// protocol must encode commands in the order of acceptance for their numbers to be true.
 #[derive(Clone, Debug)]
@@ -44,9 +53,8 @@ pub struct Outbox<C> {
     /// Without a ticket: what goes first on each connection.
     waiting: VecDeque<(Option<Ticket>, C)>,
     /// Accepted by the present connection, and not wholly handed to its transport.
-    accepted: VecDeque<(Option<Ticket>, u64, C)>,
+    accepted: VecDeque<Accepted<C>>,
     generation: Option<Generation>,
-    numbers: u64,
     fates: VecDeque<(Ticket, Fate<C>)>,
 }
 
@@ -61,7 +69,6 @@ impl<C: Clone> Outbox<C> {
             waiting: VecDeque::new(),
             accepted: VecDeque::new(),
             generation: None,
-            numbers: 0,
             fates: VecDeque::new(),
         }
     }
@@ -85,7 +92,6 @@ impl<C: Clone> Outbox<C> {
     /// counts among the messages of this connection, is not bounded, has no fate, and goes with the connection.
     pub fn connected(&mut self, generation: Generation, first: Vec<C>) {
         self.generation = Some(generation);
-        self.numbers = 0;
         for command in first.into_iter().rev() {
             self.waiting.push_front((None, command));
         }
@@ -98,11 +104,10 @@ impl<C: Clone> Outbox<C> {
         self.waiting.front().map(|(_, command)| command)
     }
 
-    /// The connection accepted the front.
-    pub fn accept_front(&mut self) {
+    /// The connection accepted the front. `before` and `after` are its [`Stats::accepted`] around that.
+    pub fn accept_front(&mut self, before: u64, after: u64) {
         if let Some((ticket, command)) = self.waiting.pop_front() {
-            self.numbers += 1;
-            self.accepted.push_back((ticket, self.numbers, command));
+            self.accepted.push_back(Accepted { ticket, first: before + 1, last: after, command });
         }
     }
 
@@ -116,11 +121,8 @@ impl<C: Clone> Outbox<C> {
     /// The present connection's counters now.
     pub fn flushed(&mut self, stats: &Stats) {
         let Some(generation) = self.generation else { return };
-        while let Some((_, number, _)) = self.accepted.front() {
-            if *number > stats.flushed {
-                return;
-            }
-            if let Some((ticket, number, _)) = self.accepted.pop_front() {
+        while self.accepted.front().is_some_and(|front| front.last <= stats.flushed) {
+            if let Some(Accepted { ticket, last: number, .. }) = self.accepted.pop_front() {
                 self.fates.extend(ticket.map(|ticket| (ticket, Fate::Sent { generation, number })));
             }
         }
@@ -132,8 +134,8 @@ impl<C: Clone> Outbox<C> {
         self.waiting.retain(|(ticket, _)| ticket.is_some());
         let generation = self.generation.take();
         let mut unsent = VecDeque::new();
-        while let Some((ticket, number, command)) = self.accepted.pop_front() {
-            match Delivery::of(number, stats) {
+        while let Some(Accepted { ticket, first, last: _, command }) = self.accepted.pop_front() {
+            match Delivery::of(first, stats) {
                 Delivery::NotSent if self.policy == Queued::ResendUnsent && ticket.is_some() => {
                     unsent.push_back((ticket, command));
                 }

@@ -197,8 +197,8 @@ fn in_the_middle(policy: Queued) -> Outbox<u32> {
     for n in 1..=4 {
         outbox.push(n).expect("room");
     }
-    for _ in 0..3 {
-        outbox.accept_front();
+    for n in 0..3 {
+        outbox.accept_front(n, n + 1);
     }
     outbox.lost(&stats(1, 2));
     outbox
@@ -215,7 +215,7 @@ fn only_what_is_known_unsent_is_sent_again() {
     assert_eq!(fates(&mut outbox), [sent.clone(), back(2, PossiblySent, one)]);
     outbox.connected(Generation(2), Vec::new());
     assert_eq!(outbox.front(), Some(&3), "in the old order");
-    outbox.accept_front();
+    outbox.accept_front(0, 1);
     assert_eq!(outbox.front(), Some(&4));
     outbox.flushed(&stats(1, 1));
     assert_eq!(fates(&mut outbox), [Fate::Sent { generation: Generation(2), number: 1 }]);
@@ -239,13 +239,13 @@ fn what_subscribes_anew_goes_first_on_each_connection_and_with_it() {
     assert_eq!(outbox.push(8), Err(8), "full");
     outbox.connected(Generation(1), [100, 101].into());
     assert_eq!(outbox.front(), Some(&100));
-    outbox.accept_front();
+    outbox.accept_front(0, 1);
     outbox.lost(&stats(0, 0));
     outbox.connected(Generation(2), [200].into());
     assert_eq!(outbox.front(), Some(&200));
-    outbox.accept_front();
+    outbox.accept_front(0, 1);
     assert_eq!(outbox.front(), Some(&7));
-    outbox.accept_front();
+    outbox.accept_front(1, 2);
     outbox.flushed(&stats(2, 2));
     assert_eq!(outbox.poll_fate(), Some((ticket, Fate::Sent { generation: Generation(2), number: 2 })));
     assert_eq!(outbox.poll_fate(), None);
@@ -256,12 +256,28 @@ fn a_message_can_be_taken_back_until_a_connection_has_it() {
     let mut outbox = Outbox::new(Queued::Keep, 9);
     let (first, second) = (outbox.push(1).expect("room"), outbox.push(2).expect("room"));
     outbox.connected(Generation(1), Vec::new());
-    outbox.accept_front();
+    outbox.accept_front(0, 1);
     assert_eq!((outbox.cancel(first), outbox.cancel(second), outbox.cancel(second)), (None, Some(2), None));
     outbox.push(3).expect("room");
     outbox.reject_front();
     let back = Fate::Returned { command: 3, delivery: Delivery::NotSent, generation: Some(Generation(1)) };
     assert_eq!(fates(&mut outbox), [back]);
+}
+
+#[test]
+fn a_command_of_several_messages_is_unsent_only_as_a_whole() {
+    for (begun, delivery) in [(2, Delivery::NotSent), (3, Delivery::PossiblySent)] {
+        let mut outbox = Outbox::new(Queued::Keep, 9);
+        outbox.connected(Generation(1), Vec::new());
+        outbox.push(1).expect("room");
+        // The protocol sent two of its own accord before.
+        outbox.accept_front(2, 5);
+        outbox.flushed(&stats(4, 4));
+        assert_eq!(outbox.poll_fate(), None, "its last part is still queued");
+        outbox.lost(&stats(2, begun));
+        let back = Fate::Returned { command: 1, delivery, generation: Some(Generation(1)) };
+        assert_eq!(fates(&mut outbox), [back]);
+    }
 }
 
 /// Any order of calls: each message gets one fate, none is sent twice, order is kept.
@@ -305,7 +321,7 @@ fn every_message_has_exactly_one_fate() {
                 3 if up => {
                     if let Some(message) = outbox.front().copied() {
                         wire.push(message);
-                        outbox.accept_front();
+                        outbox.accept_front(wire.len() as u64 - 1, wire.len() as u64);
                     }
                 }
                 _ => {
