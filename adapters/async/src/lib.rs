@@ -8,6 +8,8 @@ mod fault;
 mod hub;
 mod open;
 pub mod pool;
+mod reconnecting;
+mod redial;
 mod server;
 mod socket;
 mod split;
@@ -18,8 +20,12 @@ pub use connect::{Adopt, Dial, Options};
 pub use connection::Connection;
 pub use error::{ConnectError, SendError};
 pub use fault::fault;
+pub use reconnecting::{
+    Receipt, ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting,
+};
+pub use redial::{Connecting, ConnectionOn, Redial, SendProtocol};
 pub use server::{AtLimit, Bind, DrainReport, Runtime, Served, Server, ServerHandle, ServerStats};
-pub use socket::{reset_on_drop, set_tcp_options};
+pub use socket::{is_quiet, reset_on_drop, set_tcp_options};
 pub use split::{RecvHalf, SendHalf};
 pub use testing::{ManualClock, Pipe, pipe};
 

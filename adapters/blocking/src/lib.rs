@@ -2,18 +2,20 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod reconnecting;
 mod server;
 mod split;
 
 pub use async_io::Async;
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, Receipt, ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats,
 };
 #[cfg(unix)]
 pub use duologue_futures_io::UnixPath;
 pub use duologue_futures_io::{AsIs, ByteStream, Clock, StreamTransport, fault, set_tcp_options};
 
 pub use connection::StreamConnection;
+pub use reconnecting::{ReconnectSender, Reconnecting};
 pub use server::{Served, Server, Threads};
 pub use split::{RecvHalf, SendHalf};
 

@@ -4,7 +4,7 @@
 mod runtime;
 
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, Receipt, ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats,
 };
 #[cfg(unix)]
 pub use duologue_futures_io::UnixPath;
@@ -34,3 +34,9 @@ pub type Server = duologue_async::Server<Smol>;
 
 /// A [`Connection`] from a [`Server`].
 pub type Served<P> = duologue_async::Served<P, Smol>;
+
+/// A client that connects again whenever its connection ends; its senders survive that.
+pub type Reconnecting<P> = duologue_async::Reconnecting<P, Smol>;
+
+/// Sends through a [`Reconnecting`] client; to be cloned for any number of tasks.
+pub type ReconnectSender<P> = duologue_async::ReconnectSender<P, Smol>;

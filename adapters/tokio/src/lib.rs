@@ -8,7 +8,7 @@ mod transport;
 
 pub use clock::Clock;
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats, fault,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, Receipt, ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, fault,
     set_tcp_options,
 };
 pub use runtime::Tokio;
@@ -68,3 +68,9 @@ pub type Server = duologue_async::Server<Tokio>;
 
 /// A [`Connection`] from a [`Server`].
 pub type Served<P> = duologue_async::Served<P, Tokio>;
+
+/// A client that connects again whenever its connection ends; its senders survive that.
+pub type Reconnecting<P> = duologue_async::Reconnecting<P, Tokio>;
+
+/// Sends through a [`Reconnecting`] client; to be cloned for any number of tasks.
+pub type ReconnectSender<P> = duologue_async::ReconnectSender<P, Tokio>;

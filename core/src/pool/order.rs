@@ -29,7 +29,6 @@ pub struct LeaseId(pub(super) u64);
 
 /// Something to be done, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Order<K> {
     /// Dial, and say `connected` or `dial_failed`. After the deadline the pool gives it up by itself.
     Dial {

@@ -27,7 +27,6 @@ pub struct Generation(pub u64);
 
 /// Something to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Order {
     /// Connect, and say `connected` or `connect_failed`.
     Connect {

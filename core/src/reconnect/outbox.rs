@@ -13,7 +13,6 @@ pub struct Ticket(u64);
 
 /// What became of a message. Each gets exactly one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Fate<C> {
     /// All of it was handed to the transport of this connection.
     Sent {
