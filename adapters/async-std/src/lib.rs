@@ -4,7 +4,8 @@
 mod runtime;
 
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, Receipt, ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
+    ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports,
 };
 #[cfg(unix)]
 pub use duologue_futures_io::UnixPath;
@@ -40,3 +41,9 @@ pub type Reconnecting<P> = duologue_async::Reconnecting<P, AsyncStd>;
 
 /// Sends through a [`Reconnecting`] client; to be cloned for any number of tasks.
 pub type ReconnectSender<P> = duologue_async::ReconnectSender<P, AsyncStd>;
+
+/// Connections that are used again, to any number of targets.
+pub type PoolClient<P> = duologue_async::PoolClient<P, AsyncStd>;
+
+/// A [`Connection`] of a [`PoolClient`], until it is given back.
+pub type Pooled<P> = duologue_async::Pooled<P, AsyncStd>;

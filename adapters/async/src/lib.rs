@@ -8,6 +8,7 @@ mod fault;
 mod hub;
 mod open;
 pub mod pool;
+mod pooled;
 mod reconnecting;
 mod redial;
 mod server;
@@ -20,6 +21,7 @@ pub use connect::{Adopt, Dial, Options};
 pub use connection::Connection;
 pub use error::{ConnectError, SendError};
 pub use fault::fault;
+pub use pooled::{PoolClient, PoolError, PoolOptions, PoolSetupError, Pooled, ephemeral_ports};
 pub use reconnecting::{
     Receipt, ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting,
 };

@@ -12,15 +12,23 @@ use crate::{Connection, Options};
 
 /// A protocol whose sessions may move between threads, with all that they say.
 pub trait SendProtocol:
-    Protocol<Event: Send + 'static, Command: Send + 'static, Violation: Send + Sync + 'static, Timer: duologue_core::TimerSet<Slots: Send> + Send + 'static>
-    + Send
+    Protocol<
+        Event: Send + 'static,
+        Command: Send + 'static,
+        Violation: Send + Sync + 'static,
+        Timer: duologue_core::TimerSet<Slots: Send> + Send + 'static,
+    > + Send
     + 'static
 {
 }
 
 impl<P> SendProtocol for P where
-    P: Protocol<Event: Send + 'static, Command: Send + 'static, Violation: Send + Sync + 'static, Timer: duologue_core::TimerSet<Slots: Send> + Send + 'static>
-        + Send
+    P: Protocol<
+            Event: Send + 'static,
+            Command: Send + 'static,
+            Violation: Send + Sync + 'static,
+            Timer: duologue_core::TimerSet<Slots: Send> + Send + 'static,
+        > + Send
         + 'static
 {
 }
@@ -34,7 +42,7 @@ pub type Connecting<P, R> = Pin<
 >;
 
 /// A runtime whose TCP connections can be dialled again and again, at `host:port`.
-pub trait Redial: Runtime {
+pub trait Redial: Runtime<Transport: Send, Clock: Send> {
     /// Dials as [`Connection::connect`] does.
     fn connect<P: SendProtocol>(address: Arc<str>, protocol: P, options: Options) -> Connecting<P, Self>;
 

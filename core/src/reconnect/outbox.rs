@@ -18,7 +18,7 @@ pub enum Fate<C> {
     Sent {
         /// The connection.
         generation: Generation,
-            /// Its place among the messages that this connection accepted; the first is 1.
+        /// Its place among the messages that this connection accepted; the first is 1.
         number: u64,
     },
     /// It comes back: see the delivery.
