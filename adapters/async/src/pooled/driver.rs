@@ -12,6 +12,9 @@ use super::state::{Inner, Shared, is_at_rest};
 use crate::Options;
 use crate::redial::{Connecting, ConnectionOn, Redial, SendProtocol};
 
+/// A connection, or why there is none.
+type Dialled<P, R> = Result<ConnectionOn<P, R>, String>;
+
 pub(super) struct Driver<P: SendProtocol, R: Redial> {
     shared: Arc<Shared<P, R>>,
     make: Box<dyn Fn(&str) -> P + Send + Sync>,
@@ -73,7 +76,7 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
         }
     }
 
-    fn poll_dialling(&mut self, cx: &mut Context<'_>) -> Vec<(ConnId, Result<ConnectionOn<P, R>, String>)> {
+    fn poll_dialling(&mut self, cx: &mut Context<'_>) -> Vec<(ConnId, Dialled<P, R>)> {
         let mut done = Vec::new();
         self.dialling.retain_mut(|(conn, dial)| match dial.as_mut().poll(cx) {
             Poll::Ready(connected) => {
