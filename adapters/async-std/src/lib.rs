@@ -4,7 +4,7 @@
 mod runtime;
 
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
     ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports,
 };
 #[cfg(unix)]

@@ -9,7 +9,7 @@ mod split;
 
 pub use async_io::Async;
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
     ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports,
 };
 #[cfg(unix)]

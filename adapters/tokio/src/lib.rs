@@ -8,7 +8,7 @@ mod transport;
 
 pub use clock::Clock;
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
     ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports, fault,
     set_tcp_options,
 };

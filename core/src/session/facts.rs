@@ -188,6 +188,9 @@ impl<P: Protocol> Session<P> {
         if self.idle_deadline().as_ref().is_some_and(due) {
             self.end(now, Cause::Timeout(TimeoutReason::Idle));
         }
+        if self.message_deadline().as_ref().is_some_and(due) {
+            self.end(now, Cause::Timeout(TimeoutReason::Message));
+        }
         self.fire_timers(now);
         self.settle(now);
         self.timers.push_past(now);

@@ -71,6 +71,7 @@ impl<P: Protocol> Session<P> {
                 Ok(Step::Event(event)) => {
                     self.event = Some(event);
                     self.stuck = 0;
+                    self.part_since = None;
                     self.after_protocol(now);
                 }
                 other => {
@@ -92,6 +93,7 @@ impl<P: Protocol> Session<P> {
         let other = match step {
             Ok(Step::Event(event)) => {
                 self.stuck = 0;
+                self.part_since = None;
                 return Some(event);
             }
             Ok(Step::Progress) => Ok(NoMessage::Progress),
@@ -105,7 +107,10 @@ impl<P: Protocol> Session<P> {
 
     fn take_no_message(&mut self, now: Instant, before: usize, step: Result<NoMessage, P::Violation>) {
         match step {
-            Ok(NoMessage::Progress) if self.rx.len() < before => self.stuck = 0,
+            Ok(NoMessage::Progress) if self.rx.len() < before => {
+                self.stuck = 0;
+                self.part_since = None;
+            }
             Ok(NoMessage::Progress) => {
                 self.stuck += 1;
                 if self.stuck > 1 {
@@ -116,6 +121,9 @@ impl<P: Protocol> Session<P> {
             Ok(NoMessage::NeedMore { hint }) => {
                 self.stuck = 0;
                 self.starved = true;
+                if !self.rx.is_empty() {
+                    self.part_since.get_or_insert(now);
+                }
                 self.rx.set_hint(hint);
                 if self.recv == RecvState::Open && self.rx.space() == 0 {
                     let limit = self.rx.limit();
@@ -267,6 +275,7 @@ impl<P: InPlace> Session<P> {
             match step {
                 Ok(Step::Event(())) => {
                     self.stuck = 0;
+                    self.part_since = None;
                     self.events += 1;
                     handled += 1;
                 }
