@@ -172,7 +172,8 @@ impl Reconnect {
         self.failures = self.failures.saturating_add(1);
         let mut until = self.not_before.max(now);
         if let Some(breaker) = self.breaker {
-            if self.circuit == Circuit::HalfOpen || self.failures >= breaker.failures {
+            // A circuit that is half open has all its failures still: one more opens it.
+            if self.failures >= breaker.failures {
                 until = until.max(now.after(breaker.open_for));
                 self.circuit = Circuit::Open { until };
             }

@@ -6,10 +6,10 @@ use duologue_core::driver::Timekeeper;
 use duologue_core::{CloseIntent, Code, Instant, Protocol};
 
 use super::Runtime;
-use crate::Connection;
+use crate::ConnectionOn;
 
 pub(super) struct Leaving<P: Protocol, R: Runtime> {
-    connections: Vec<(Connection<P, R::Transport, R::Clock>, Instant)>,
+    connections: Vec<(ConnectionOn<P, R>, Instant)>,
     clock: R::Clock,
 }
 
@@ -23,7 +23,7 @@ impl<P: Protocol, R: Runtime> Leaving<P, R> {
     }
 
     /// Says goodbye to a connection, which has until `deadline` to go.
-    pub(super) fn add(&mut self, mut connection: Connection<P, R::Transport, R::Clock>, code: Code, deadline: Instant) {
+    pub(super) fn add(&mut self, mut connection: ConnectionOn<P, R>, code: Code, deadline: Instant) {
         connection.start_close(CloseIntent::Goodbye(code));
         self.connections.push((connection, deadline));
     }
