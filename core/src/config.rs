@@ -175,6 +175,10 @@ pub struct Timeouts {
     pub handshake: Option<Duration>,
     /// Without a byte in either direction, the session says goodbye. Default 5 min.
     pub idle: Option<Duration>,
+    /// From the first bytes of a message to its last, however many come in between: a peer that sends one byte every few
+    /// seconds is not idle, and gets no further than this. For protocols that decode whole messages; one that takes
+    /// parts of a message off as they come has timers of its own for it. Default none.
+    pub message: Option<Duration>,
     /// Probing a quiet peer, where the protocol has a probe. Default 30 s, answer within 15 s.
     pub keepalive: Option<Keepalive>,
     /// Bytes are queued and the transport takes none. Default 30 s.
@@ -194,6 +198,7 @@ impl Default for Timeouts {
             connect: Some(Duration::from_secs(10)),
             handshake: Some(Duration::from_secs(10)),
             idle: Some(Duration::from_secs(300)),
+            message: None,
             keepalive: Some(Keepalive { quiet: Duration::from_secs(30), reply: Duration::from_secs(15) }),
             write_stall: Some(Duration::from_secs(30)),
             close_handshake: Some(Duration::from_secs(5)),
@@ -210,6 +215,8 @@ setters!(Timeouts {
     handshake: Option<Duration>,
     /// Sets how long neither side may be silent.
     idle: Option<Duration>,
+    /// Sets how long one message may take to come.
+    message: Option<Duration>,
     /// Sets when to probe a quiet peer.
     keepalive: Option<Keepalive>,
     /// Sets how long queued bytes may make no progress.
@@ -236,6 +243,7 @@ impl Timeouts {
             connect: None,
             handshake: None,
             idle: None,
+            message: None,
             keepalive: None,
             write_stall: None,
             close_handshake: None,

@@ -96,6 +96,8 @@ pub enum TimeoutReason {
     Handshake,
     /// Neither side transmitted anything for the idle time.
     Idle,
+    /// The peer began a message and did not complete it in time.
+    Message,
     /// The peer was quiet: time to probe it. This one never ends a session.
     KeepaliveSend,
     /// The peer did not answer a probe: it is taken for dead.
@@ -124,6 +126,7 @@ impl TimeoutReason {
             Self::Connect => "connect",
             Self::Handshake => "handshake",
             Self::Idle => "idle",
+            Self::Message => "message",
             Self::KeepaliveSend => "keepalive-send",
             Self::KeepaliveReply => "keepalive-reply",
             Self::WriteStall => "write-stall",

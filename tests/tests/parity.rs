@@ -16,8 +16,9 @@ macro_rules! surface {
             use $adapter::core::{CloseIntent, Code, Config, Delivery, Event, FaultKind, Operation, Protocol};
             use $adapter::{
                 Adopt, AsIs, AtLimit, ByteStream, Clock, ConnectError, Connection, Dial, DrainReport, Options,
-                RecvHalf, SendError, SendHalf, Served, Server, ServerHandle, ServerStats, StreamConnection,
-                StreamTransport,
+                PoolClient, PoolError, PoolOptions, Pooled, Receipt, ReconnectEvent, ReconnectOptions,
+                ReconnectSendError, ReconnectSender, Reconnecting, RecvHalf, SendError, SendHalf, Served, Server,
+                ServerHandle, ServerStats, StreamConnection, StreamTransport,
             };
 
             type Frames = Framed<LengthPrefixed>;
@@ -139,8 +140,37 @@ macro_rules! program {
             $wait!(Connection::connect(address, frames(), Options::new())).unwrap();
         $wait!(connection.close(Code(0)));
 
+        let pool: PoolClient<Frames> = PoolClient::new(|_| frames(), PoolOptions::new()).unwrap();
+        let pooled: Result<Pooled<Frames>, PoolError> = $wait!(pool.acquire(&address.to_string()));
+        let mut pooled = pooled.unwrap();
+        $wait!(pooled.send(Bytes::from_static(b"7"))).unwrap();
+        assert_eq!($wait!(pooled.next_event()), Some(Event::App(Bytes::from_static(b"7"))));
+        pooled.release();
+        let pooled = $wait!(pool.acquire(&address.to_string())).unwrap();
+        assert!(pooled.is_reused() && pooled.conn_id().generation == 0);
+        pooled.discard();
+        pool.keep_warm("localhost:1", 0);
+        pool.clone().drain();
+        assert_eq!(pool.stats().reused, 1);
+
+        let mut client: Reconnecting<Frames> =
+            Reconnecting::new(address, |_| frames(), ReconnectOptions::new()).unwrap().resubscribe(|_| Vec::new());
+        let Some(ReconnectEvent::Connected { generation }) = $wait!(client.next_event()) else {
+            panic!("it connects")
+        };
+        client.proved_useful(generation);
+        assert!(client.machine().is_up());
+        let sender: ReconnectSender<Frames> = client.sender().clone();
+        assert_eq!(sender.generation(), Some(generation));
+        let driven = $wait!(@beside { while $wait!(client.next_event()).is_some() {} });
+        let sent: Result<Receipt, ReconnectSendError<Bytes>> = $wait!(sender.send(Bytes::from_static(b"8")));
+        assert_eq!(sent, Ok(Receipt { generation, number: 1 }));
+        $wait!(sender.send_on(generation, Bytes::from_static(b"9"))).unwrap();
+        sender.start_close(Code(0));
+        driven.join().unwrap();
+
         let stats: ServerStats = handle.stats();
-        assert_eq!(stats.accepted, 3);
+        assert_eq!(stats.accepted, 5);
         handle.drain(Duration::from_secs(10));
         let report: DrainReport = serving.join().unwrap();
         assert_eq!(report.left, [], "{report}");
@@ -236,6 +266,8 @@ fn the_blocking_handles_have_every_method_of_the_async_ones() {
         include_str!("../../adapters/blocking/src/connection.rs"),
         include_str!("../../adapters/blocking/src/split.rs"),
         include_str!("../../adapters/blocking/src/server.rs"),
+        include_str!("../../adapters/blocking/src/reconnecting.rs"),
+        include_str!("../../adapters/blocking/src/pooled.rs"),
     ]
     .concat();
     let wrapped = names(&wrapped);
@@ -243,6 +275,8 @@ fn the_blocking_handles_have_every_method_of_the_async_ones() {
         include_str!("../../adapters/async/src/connection.rs"),
         include_str!("../../adapters/async/src/split.rs"),
         include_str!("../../adapters/async/src/server/served.rs"),
+        include_str!("../../adapters/async/src/reconnecting/sender.rs"),
+        include_str!("../../adapters/async/src/pooled/lease.rs"),
     ] {
         // What is a poll, or is made from parts, makes no sense there.
         let missing: Vec<_> = names(source)

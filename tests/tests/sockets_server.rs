@@ -6,9 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use duologue_core::{Cause, Event};
+use duologue_core::{Cause, CloseIntent, Code, Event, Timeouts};
 use duologue_tests::sockets::*;
 use duologue_tokio::{AtLimit, Connection, DrainReport, Options, Served, Server, ServerHandle};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -223,4 +224,139 @@ fn the_accept_loop_survives_running_out_of_descriptors() {
     drop(waiting);
     let mut newcomer = StdStream::connect(address).unwrap();
     assert!(ask(&mut newcomer, STEP).unwrap() >= failures);
+}
+
+#[tokio::test]
+async fn one_byte_every_so_often_does_not_keep_a_message_alive() {
+    let timeouts = Timeouts::new().message(Some(Duration::from_millis(300))).idle(Some(Duration::from_millis(200)));
+    let server = Server::bind("127.0.0.1:0", with_timeouts(timeouts)).await.expect("bound");
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    tokio::spawn(server.serve(|_| frames(), echo));
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let start = Instant::now();
+    // Never idle: a byte comes long before that.
+    let ended = step("the slow client", async {
+        for byte in frame(&[7; 1000]) {
+            if slow.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            let mut answer = [0; 1];
+            let ended = tokio::time::timeout(Duration::from_millis(40), slow.read(&mut answer)).await;
+            if ended.is_ok() {
+                return;
+            }
+        }
+        panic!("a thousand bytes were taken, one by one");
+    });
+    ended.await;
+    assert!((Duration::from_millis(250)..Duration::from_secs(10)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    until("its end", || handle.stats().open == 0).await;
+    assert_eq!(handle.stats().ended.timed_out, 1, "{:?}", handle.stats());
+    // A message that comes in pieces, in time, is as good as any, again and again.
+    let mut prompt = TcpStream::connect(address).await.unwrap();
+    for _ in 0..3 {
+        for part in frame(b"in pieces").chunks(5) {
+            write(&mut prompt, part).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(read_frame(&mut prompt).await.as_deref(), Some(&b"in pieces"[..]));
+    }
+}
+
+#[tokio::test]
+async fn a_client_beyond_the_limit_may_be_told_so_in_the_protocol() {
+    let say_no = AtLimit::SayGoodbye { code: Code(7), within: Duration::from_millis(500) };
+    let server = Server::bind("127.0.0.1:0", Options::new()).await.expect("bound").limit(1, say_no);
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    tokio::spawn(server.serve(
+        |_| Chat::new(false),
+        |mut connection: Served<Chat>| async move { while connection.next_event().await.is_some() {} },
+    ));
+    let connect = || Connection::connect(address, Chat::new(false), Options::new());
+    let mut first = step("dialling", connect()).await.expect("connected");
+    until("it is served", || handle.stats().open == 1).await;
+    let mut second = step("dialling", connect()).await.expect("connected");
+    let closed = step("the refusal", second.closed()).await;
+    assert_eq!(closed.cause, Cause::PeerClose(Code(0)), "the goodbye of the protocol, no reset: {closed}");
+    // Who does not listen to it is reset in the end, and as many as may be served may be on their way out.
+    let deaf = TcpStream::connect(address).await.unwrap();
+    until("the deaf one is reset", || deaf.peer_addr().is_err() || deaf.take_error().unwrap().is_some()).await;
+    let stats = handle.stats();
+    assert_eq!((stats.open, stats.accepted, stats.refused), (1, 1, 2), "{stats:?}");
+    first.start_close(CloseIntent::Goodbye(Code(0)));
+    step("the end", first.closed()).await;
+    until("the seat is free", || handle.stats().open == 0).await;
+    assert_eq!(handle.stats().ended.in_order, 1, "{:?}", handle.stats());
+}
+
+#[tokio::test]
+async fn the_end_of_every_connection_is_counted_by_its_kind() {
+    let (address, handle, _running) = start(|server| server).await;
+    dial(address).await.close(Code(0)).await;
+    until("in order", || handle.stats().ended.in_order == 1).await;
+    let mut resetting = TcpStream::connect(address).await.unwrap();
+    write(&mut resetting, &frame(b"here")).await;
+    read_frame(&mut resetting).await;
+    reset(resetting);
+    until("reset", || handle.stats().ended.by_reset == 1).await;
+    let mut wrong = TcpStream::connect(address).await.unwrap();
+    write(&mut wrong, &u32::MAX.to_be_bytes()).await;
+    until("violation", || handle.stats().ended.by_violation == 1).await;
+    let mut cut = TcpStream::connect(address).await.unwrap();
+    write(&mut cut, &frame(b"whole")[..6]).await;
+    drop(cut);
+    until("truncated", || handle.stats().ended.truncated == 1).await;
+    let ended = handle.stats().ended;
+    assert_eq!((ended.dropped, ended.timed_out, ended.total()), (0, 0, 4), "{ended:?}");
+}
+
+/// How a new process takes over: both listen on the same port (SO_REUSEPORT), the old one drains; or the listener itself
+/// is handed over.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_listener_can_be_handed_over_without_refusing_anybody() {
+    let listen_at = |address: SocketAddr| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(1024).unwrap();
+        tokio::net::TcpListener::from_std(socket.into()).unwrap()
+    };
+    let old = listen_at("127.0.0.1:0".parse().unwrap());
+    let address = old.local_addr().unwrap();
+    let old = Server::from_listener(old, Options::new());
+    let old_handle = old.handle();
+    let old_running = tokio::spawn(old.serve(|_| frames(), echo));
+    let mut kept = dial(address).await;
+    is_served(&mut kept).await;
+    let new = Server::from_listener(listen_at(address), Options::new());
+    let new_handle = new.handle();
+    tokio::spawn(new.serve(|_| frames(), echo));
+    let mut both = vec![dial(address).await, dial(address).await];
+    for connection in &mut both {
+        is_served(connection).await;
+    }
+    old_handle.drain(Duration::from_secs(5));
+    drop((kept, both));
+    step("the old one", old_running).await.unwrap();
+    for _ in 0..20 {
+        is_served(&mut dial(address).await).await;
+    }
+    assert!(new_handle.stats().accepted >= 20);
+
+    // Within one process or by a descriptor: the listener is dup'ed, and connections that wait in its queue stay.
+    let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    first.set_nonblocking(true).unwrap();
+    let second = first.try_clone().unwrap();
+    let address = first.local_addr().unwrap();
+    let first = Server::from_listener(tokio::net::TcpListener::from_std(first).unwrap(), Options::new());
+    let (handle, running) = (first.handle(), tokio::spawn(first.serve(|_| frames(), echo)));
+    is_served(&mut dial(address).await).await;
+    handle.drain(Duration::from_secs(5));
+    step("the first", running).await.unwrap();
+    let mut waiting = dial(address).await;
+    let second = Server::from_listener(tokio::net::TcpListener::from_std(second).unwrap(), Options::new());
+    tokio::spawn(second.serve(|_| frames(), echo));
+    is_served(&mut waiting).await;
 }

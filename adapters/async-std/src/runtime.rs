@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
-use duologue_async::{Bind, Runtime};
+use duologue_async::{Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, is_quiet};
 use duologue_futures_io::{Clock, StreamTransport, reset_on_drop};
 
 /// What the server needs of async-std. Nothing holds one.
@@ -37,6 +38,16 @@ impl Runtime for AsyncStd {
     fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         async_std::task::spawn(future);
         Ok(())
+    }
+}
+
+impl Redial for AsyncStd {
+    fn connect<P: SendProtocol>(address: Arc<str>, protocol: P, options: Options) -> Connecting<P, Self> {
+        Box::pin(async move { Connection::connect(address.to_string(), protocol, options).await })
+    }
+
+    fn is_quiet(transport: &Self::Transport) -> bool {
+        transport.stream().is_some_and(is_quiet)
     }
 }
 

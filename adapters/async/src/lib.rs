@@ -8,6 +8,9 @@ mod fault;
 mod hub;
 mod open;
 pub mod pool;
+mod pooled;
+mod reconnecting;
+mod redial;
 mod server;
 mod socket;
 mod split;
@@ -22,8 +25,13 @@ pub use connect::{Adopt, Dial, Options};
 pub use connection::Connection;
 pub use error::{ConnectError, SendError};
 pub use fault::fault;
-pub use server::{AtLimit, Bind, DrainReport, Runtime, Served, Server, ServerHandle, ServerStats};
-pub use socket::{reset_on_drop, set_tcp_options};
+pub use pooled::{PoolClient, PoolError, PoolOptions, PoolSetupError, Pooled, ephemeral_ports};
+pub use reconnecting::{
+    Receipt, ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting,
+};
+pub use redial::{Connecting, ConnectionOn, Redial, SendProtocol};
+pub use server::{AtLimit, Bind, DrainReport, Ends, Runtime, Served, Server, ServerHandle, ServerStats};
+pub use socket::{is_quiet, reset_on_drop, set_tcp_options};
 pub use split::{RecvHalf, SendHalf};
 pub use testing::{ManualClock, Pipe, pipe};
 

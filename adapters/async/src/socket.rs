@@ -38,3 +38,14 @@ where
     // Without it the drop is a normal close: worse for the peer, harmless for us.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
+
+/// Whether nothing waits to be read on a non-blocking socket: neither bytes nor a FIN nor an error. It asks the kernel, not
+/// the runtime, which may not have heard of a FIN that is there already.
+#[must_use]
+pub fn is_quiet<'s, S>(stream: &'s S) -> bool
+where
+    SockRef<'s>: From<&'s S>,
+{
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    matches!(SockRef::from(stream).peek(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+}

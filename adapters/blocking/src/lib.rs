@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod pooled;
+mod reconnecting;
 mod server;
 mod split;
 #[cfg(feature = "websocket")]
@@ -9,13 +11,16 @@ pub mod websocket;
 
 pub use async_io::Async;
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
+    ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports,
 };
 #[cfg(unix)]
 pub use duologue_futures_io::UnixPath;
 pub use duologue_futures_io::{AsIs, ByteStream, Clock, StreamTransport, fault, set_tcp_options};
 
 pub use connection::StreamConnection;
+pub use pooled::{PoolClient, Pooled};
+pub use reconnecting::{ReconnectSender, Reconnecting};
 pub use server::{Served, Server, Threads};
 pub use split::{RecvHalf, SendHalf};
 

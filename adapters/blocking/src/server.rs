@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use duologue_async::{Bind, Runtime};
+use duologue_async::{Bind, Connecting, Connection, Redial, Runtime, SendProtocol, is_quiet};
 use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session};
 use duologue_futures_io::reset_on_drop;
 
@@ -43,6 +43,16 @@ impl Runtime for Threads {
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         thread::Builder::new().name("duologue".into()).spawn(move || wait(future)).map(drop)
+    }
+}
+
+impl Redial for Threads {
+    fn connect<P: SendProtocol>(address: Arc<str>, protocol: P, options: Options) -> Connecting<P, Self> {
+        Box::pin(async move { Connection::connect(address.to_string(), protocol, options).await })
+    }
+
+    fn is_quiet(transport: &Self::Transport) -> bool {
+        transport.stream().is_some_and(is_quiet)
     }
 }
 

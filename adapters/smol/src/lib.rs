@@ -8,7 +8,8 @@ pub mod streams;
 pub mod websocket;
 
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
+    ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports,
 };
 #[cfg(unix)]
 pub use duologue_futures_io::UnixPath;
@@ -38,3 +39,15 @@ pub type Server = duologue_async::Server<Smol>;
 
 /// A [`Connection`] from a [`Server`].
 pub type Served<P> = duologue_async::Served<P, Smol>;
+
+/// A client that connects again whenever its connection ends; its senders survive that.
+pub type Reconnecting<P> = duologue_async::Reconnecting<P, Smol>;
+
+/// Sends through a [`Reconnecting`] client; to be cloned for any number of tasks.
+pub type ReconnectSender<P> = duologue_async::ReconnectSender<P, Smol>;
+
+/// Connections that are used again, to any number of targets.
+pub type PoolClient<P> = duologue_async::PoolClient<P, Smol>;
+
+/// A [`Connection`] of a [`PoolClient`], until it is given back.
+pub type Pooled<P> = duologue_async::Pooled<P, Smol>;

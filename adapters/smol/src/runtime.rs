@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use duologue_async::{Bind, Runtime};
+use duologue_async::{Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, is_quiet};
 use duologue_futures_io::{Clock, StreamTransport, reset_on_drop};
 use smol::net::{AsyncToSocketAddrs, TcpListener, TcpStream};
 
@@ -37,6 +38,16 @@ impl Runtime for Smol {
     fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         smol::spawn(future).detach();
         Ok(())
+    }
+}
+
+impl Redial for Smol {
+    fn connect<P: SendProtocol>(address: Arc<str>, protocol: P, options: Options) -> Connecting<P, Self> {
+        Box::pin(async move { Connection::connect(address.to_string(), protocol, options).await })
+    }
+
+    fn is_quiet(transport: &Self::Transport) -> bool {
+        transport.stream().is_some_and(is_quiet)
     }
 }
 

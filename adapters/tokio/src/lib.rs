@@ -12,7 +12,8 @@ pub mod websocket;
 
 pub use clock::Clock;
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Options, SendError, ServerHandle, ServerStats, fault,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
+    ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports, fault,
     set_tcp_options,
 };
 pub use runtime::Tokio;
@@ -72,3 +73,15 @@ pub type Server = duologue_async::Server<Tokio>;
 
 /// A [`Connection`] from a [`Server`].
 pub type Served<P> = duologue_async::Served<P, Tokio>;
+
+/// A client that connects again whenever its connection ends; its senders survive that.
+pub type Reconnecting<P> = duologue_async::Reconnecting<P, Tokio>;
+
+/// Sends through a [`Reconnecting`] client; to be cloned for any number of tasks.
+pub type ReconnectSender<P> = duologue_async::ReconnectSender<P, Tokio>;
+
+/// Connections that are used again, to any number of targets.
+pub type PoolClient<P> = duologue_async::PoolClient<P, Tokio>;
+
+/// A [`Connection`] of a [`PoolClient`], until it is given back.
+pub type Pooled<P> = duologue_async::Pooled<P, Tokio>;

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use duologue_async::{Bind, Runtime};
+use duologue_async::{Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, is_quiet};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
 use crate::clock::Clock;
@@ -39,6 +40,16 @@ impl Runtime for Tokio {
     fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         tokio::spawn(future);
         Ok(())
+    }
+}
+
+impl Redial for Tokio {
+    fn connect<P: SendProtocol>(address: Arc<str>, protocol: P, options: Options) -> Connecting<P, Self> {
+        Box::pin(async move { Connection::connect(address.to_string(), protocol, options).await })
+    }
+
+    fn is_quiet(transport: &Self::Transport) -> bool {
+        transport.stream().is_some_and(is_quiet)
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) struct Ledger {
     front_sent: usize,
     pub(crate) accepted: u64,
     pub(crate) flushed: u64,
+    /// Messages of which a byte was transmitted; kept when the rest is forgotten.
+    begun: u64,
     /// Accepted messages that the protocol has not written yet.
     pub(crate) held: u64,
 }
@@ -28,6 +30,11 @@ impl Ledger {
     /// Messages accepted and not wholly transmitted.
     pub(crate) fn unsent(&self) -> u64 {
         self.accepted - self.flushed
+    }
+
+    /// Messages of which at least one byte was transmitted: of the others the peer knows nothing.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.max(self.flushed)
     }
 
     #[inline]
@@ -80,6 +87,8 @@ impl Ledger {
             }
             n -= step;
         }
+        let cut = self.front_sent > 0 && self.runs.front().unwrap_or(&self.last).message;
+        self.begun = self.flushed + u64::from(cut);
         control
     }
 

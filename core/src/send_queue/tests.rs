@@ -208,3 +208,23 @@ fn the_room_for_answers_is_what_an_answer_may_take() {
     q.close();
     assert_eq!(q.control_room(), 0);
 }
+
+#[test]
+fn a_message_is_begun_with_its_first_byte_and_stays_so() {
+    let mut q = queue(64);
+    message(&mut q, b"abcdef").unwrap();
+    message(&mut q, b"ghi").unwrap();
+    message(&mut q, b"jk").unwrap();
+    assert_eq!(q.ledger().begun(), 0);
+    for (bytes, flushed, begun) in [(1, 0, 1), (5, 1, 1), (2, 1, 2)] {
+        q.advance(bytes).unwrap();
+        assert_eq!((q.ledger().flushed, q.ledger().begun()), (flushed, begun));
+    }
+    q.discard();
+    assert_eq!(q.ledger().begun(), 2, "what is given up was begun all the same");
+    let mut q = queue(64);
+    q.control(4).put_slice(b"pong");
+    message(&mut q, b"abc").unwrap();
+    q.advance(2).unwrap();
+    assert_eq!(q.ledger().begun(), 0, "an answer is no message");
+}

@@ -193,6 +193,9 @@ impl<P: Protocol> Session<P> {
         if self.protocol.deadline().as_ref().is_some_and(due) {
             self.with_protocol(now, |protocol, cx| protocol.deadline_passed(cx));
         }
+        if self.message_deadline().as_ref().is_some_and(due) {
+            self.end(now, Cause::Timeout(TimeoutReason::Message));
+        }
         self.fire_timers(now);
         self.settle(now);
         self.timers.push_past(now);

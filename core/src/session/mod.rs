@@ -86,6 +86,9 @@ pub struct Stats {
     pub accepted: u64,
     /// Accepted messages that were wholly handed to the transport.
     pub flushed: u64,
+    /// Accepted messages of which at least one byte was handed to the transport. Of those accepted later the peer
+    /// cannot know anything: they may be sent again elsewhere.
+    pub begun: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +164,8 @@ pub struct Session<P: Protocol> {
     can_probe: bool,
     /// Since when the queued bytes make no progress.
     stalled_since: Option<Instant>,
+    /// When the first bytes of the message came that is not complete.
+    part_since: Option<Instant>,
     linger_left: u64,
 
     undelivered: u64,
@@ -252,6 +257,7 @@ impl<P: Protocol> Session<P> {
             probe_sent: None,
             can_probe: config.timeouts.keepalive.is_some(),
             stalled_since: None,
+            part_since: None,
             linger_left: limits.linger_bytes,
             undelivered: 0,
             bytes_received: 0,
@@ -325,6 +331,7 @@ impl<P: Protocol> Session<P> {
             events: self.events,
             accepted: self.tx.ledger().accepted,
             flushed: self.tx.ledger().flushed,
+            begun: self.tx.ledger().begun(),
         }
     }
 
@@ -454,6 +461,7 @@ impl<P: Protocol> Session<P> {
             self.stall_deadline(),
             self.keepalive_deadline(),
             self.idle_deadline(),
+            self.message_deadline(),
             self.timers.next(),
             self.protocol.deadline(),
         ];
@@ -476,6 +484,14 @@ impl<P: Protocol> Session<P> {
             return None;
         }
         Some(Deadline { at: self.last_activity().after(wait), reason: TimeoutReason::Idle })
+    }
+
+    /// A message was begun and is not complete.
+    #[inline]
+    fn message_deadline(&self) -> Option<Deadline> {
+        let wait = self.config.timeouts.message?;
+        let since = self.part_since.filter(|_| self.cause.is_none() && self.recv == RecvState::Open)?;
+        Some(Deadline { at: since.after(wait), reason: TimeoutReason::Message })
     }
 
     /// When to probe a quiet peer, or until when it must have answered.

@@ -81,6 +81,7 @@ impl<P: Protocol> Session<P> {
                 Ok(Step::Event(event)) => {
                     self.event = Some(event);
                     self.stuck = 0;
+                    self.part_since = None;
                     self.after_protocol(now);
                 }
                 other => {
@@ -102,6 +103,7 @@ impl<P: Protocol> Session<P> {
         let other = match step {
             Ok(Step::Event(event)) => {
                 self.stuck = 0;
+                self.part_since = None;
                 return Some(event);
             }
             Ok(Step::Progress) => Ok(NoMessage::Progress),
@@ -115,7 +117,10 @@ impl<P: Protocol> Session<P> {
 
     fn take_no_message(&mut self, now: Instant, before: usize, step: Result<NoMessage, P::Violation>) {
         match step {
-            Ok(NoMessage::Progress) if self.rx.len() < before => self.stuck = 0,
+            Ok(NoMessage::Progress) if self.rx.len() < before => {
+                self.stuck = 0;
+                self.part_since = None;
+            }
             Ok(NoMessage::Progress) => {
                 self.stuck += 1;
                 if self.stuck > 1 {
@@ -127,6 +132,10 @@ impl<P: Protocol> Session<P> {
                 self.stuck = 0;
                 self.starved = true;
                 self.blocked = core::mem::take(&mut self.link.awaits_command);
+                // Who waits for our own command is not late.
+                if !self.blocked && !self.rx.is_empty() {
+                    self.part_since.get_or_insert(now);
+                }
                 self.rx.set_hint(hint);
                 if self.recv == RecvState::Open && self.rx.space() == 0 && !self.blocked {
                     let limit = self.rx.limit();
@@ -321,6 +330,7 @@ impl<P: InPlace> Session<P> {
             match step {
                 Ok(Step::Event(())) => {
                     self.stuck = 0;
+                    self.part_since = None;
                     self.events += 1;
                     handled += 1;
                 }

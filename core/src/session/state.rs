@@ -50,6 +50,7 @@ where
             probe_sent,
             can_probe,
             stalled_since,
+            part_since,
             linger_left,
             undelivered,
             bytes_received,
@@ -60,7 +61,7 @@ where
         (opening, recv, send, event, late, starved, blocked, stuck, paused).hash(state);
         (wanted_room, writable, finish_wanted, peer_finished, first_fin).hash(state);
         (cause, goodbye_over, end_told, release, released, closed_taken, phase).hash(state);
-        (opening_deadline, stage_deadline, probe_sent, can_probe, stalled_since, linger_left).hash(state);
+        (opening_deadline, stage_deadline, probe_sent, can_probe, stalled_since, part_since, linger_left).hash(state);
         (undelivered, bytes_received, bytes_transmitted, events).hash(state);
     }
 }

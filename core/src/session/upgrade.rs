@@ -118,6 +118,7 @@ impl<P: Protocol> Session<P> {
             phase: None,
             stage_deadline: None,
             stalled_since: self.stalled_since,
+            part_since: None,
             linger_left: self.linger_left,
             undelivered: self.undelivered,
             bytes_received: self.bytes_received,

@@ -2,6 +2,7 @@
 //!
 //! The runtime's part is the small trait [`Runtime`]; adapters name it away with type aliases.
 
+mod leaving;
 mod report;
 mod runtime;
 mod seats;
@@ -22,10 +23,11 @@ use duologue_core::driver::Timekeeper;
 
 use crate::connect::within;
 use crate::{Connection, Options};
+use leaving::Leaving;
 use seats::{Drain, Seats};
 use task::Task;
 
-pub use report::{AtLimit, DrainReport, ServerStats};
+pub use report::{AtLimit, DrainReport, Ends, ServerStats};
 pub use runtime::{Bind, Runtime};
 pub use served::Served;
 
@@ -117,12 +119,16 @@ impl<R: Runtime> Server<R> {
     {
         let stop = StopOnDrop(Arc::clone(&self.seats));
         let mut pause = FIRST_PAUSE;
+        let mut leaving = Leaving::new();
         let end = loop {
             let accepted = {
                 let mut accept = pin!(R::accept(&self.listener));
                 let or_drain = |cx: &mut std::task::Context<'_>| match self.seats.poll_drain(cx) {
                     Poll::Ready(drain) => Poll::Ready(Err(drain)),
-                    Poll::Pending => accept.as_mut().poll(cx).map(Ok),
+                    Poll::Pending => {
+                        leaving.poll(cx);
+                        accept.as_mut().poll(cx).map(Ok)
+                    }
                 };
                 poll_fn(or_drain).await
             };
@@ -130,7 +136,7 @@ impl<R: Runtime> Server<R> {
                 Err(drain) => break drain,
                 Ok(Ok((stream, peer))) => {
                     pause = FIRST_PAUSE;
-                    if let Some(served) = self.admit(stream, peer, &make_protocol) {
+                    if let Some(served) = self.admit(stream, peer, &make_protocol, &mut leaving) {
                         self.spawn(served, &handler);
                     }
                 }
@@ -151,6 +157,7 @@ impl<R: Runtime> Server<R> {
         // Whoever still connects from now on is refused by the system.
         let Self { listener, seats, .. } = self;
         drop(listener);
+        drop(leaving);
         let report = finish::<R>(end, &seats).await;
         drop(stop);
         report
@@ -174,11 +181,12 @@ impl<R: Runtime> Server<R> {
         stream: R::Stream,
         peer: SocketAddr,
         make_protocol: &impl Fn(SocketAddr) -> P,
+        leaving: &mut Leaving<P, R>,
     ) -> Option<Served<P, R>> {
         if self.seats.len() >= self.limit && !self.make_room() {
             // Counted first: whoever sees the reset finds it in the statistics.
             self.seats.refused();
-            R::reset(stream);
+            self.turn_away(stream, peer, make_protocol, leaving);
             return None;
         }
         match Connection::accept(stream, make_protocol(peer), &self.options) {
@@ -187,6 +195,24 @@ impl<R: Runtime> Server<R> {
                 self.seats.refused();
                 None
             }
+        }
+    }
+
+    /// Refuses a connection, by a reset or in the protocol's words.
+    fn turn_away<P: Protocol>(
+        &self,
+        stream: R::Stream,
+        peer: SocketAddr,
+        make_protocol: &impl Fn(SocketAddr) -> P,
+        leaving: &mut Leaving<P, R>,
+    ) {
+        match self.at_limit {
+            AtLimit::SayGoodbye { code, within } if leaving.len() < self.limit => {
+                if let Ok(connection) = Connection::accept(stream, make_protocol(peer), &self.options) {
+                    leaving.add(connection, code, R::clock().now().after(within));
+                }
+            }
+            _ => R::reset(stream),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use duologue_core::{Code, Instant};
+use duologue_core::{Cause, Code, Instant};
 
 use super::ServerStats;
 use crate::hub::lock;
@@ -144,6 +144,10 @@ impl Seat {
         self.seats.state().drain.is_some()
     }
 
+    pub(super) fn ended<V>(&self, cause: Option<&Cause<V>>) {
+        self.seats.ended(cause);
+    }
+
     pub(super) fn peer(&self) -> SocketAddr {
         self.place.peer
     }
@@ -254,6 +258,11 @@ impl Seats {
         let server = if state.drain.is_some() && state.tasks.is_empty() { state.server.take() } else { None };
         drop(state);
         server.into_iter().for_each(Waker::wake);
+    }
+
+    /// A connection ended: for `cause`, or it was dropped before.
+    pub(super) fn ended<V>(&self, cause: Option<&Cause<V>>) {
+        self.state().stats.ended.count(cause);
     }
 
     pub(super) fn refused(&self) {

@@ -117,6 +117,7 @@ impl<P: Protocol, R: Runtime> Drop for Served<P, R> {
         if self.seat.place.is_reset() {
             self.connection.abort(Code(0));
         }
+        self.seat.ended(self.connection.session().cause());
     }
 }
 

@@ -1,0 +1,105 @@
+//! A connection in use.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use duologue_core::Side;
+use duologue_core::pool::{ConnId, LeaseId};
+
+use super::state::{Shared, is_at_rest};
+use crate::redial::{ConnectionOn, Redial, SendProtocol};
+
+/// A connection of a [`PoolClient`](super::PoolClient), for its caller alone until it is given back. Give it back by
+/// [`release`](Self::release) once the conversation is at rest. **Dropping** it ends it as a dropped
+/// [`Connection`](crate::Connection) ends: nobody knows what is still under way. The pool then takes it that our FIN came
+/// first.
+pub struct Pooled<P: SendProtocol, R: Redial> {
+    // Before the claim, so that the socket is closed when the pool hears of it.
+    connection: ConnectionOn<P, R>,
+    claim: Claim<P, R>,
+    reused: bool,
+}
+
+struct Claim<P: SendProtocol, R: Redial> {
+    shared: Arc<Shared<P, R>>,
+    lease: LeaseId,
+    conn: ConnId,
+    given_back: bool,
+}
+
+impl<P: SendProtocol, R: Redial> Pooled<P, R> {
+    pub(super) fn new(
+        shared: Arc<Shared<P, R>>,
+        lease: LeaseId,
+        conn: ConnId,
+        connection: ConnectionOn<P, R>,
+        reused: bool,
+    ) -> Self {
+        Self { connection, claim: Claim { shared, lease, conn, given_back: false }, reused }
+    }
+
+    /// Which of the pool's connections it is.
+    #[must_use]
+    pub const fn conn_id(&self) -> ConnId {
+        self.claim.conn
+    }
+
+    /// Somebody used it before.
+    #[must_use]
+    pub const fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Gives it back to be used again. If it is not at rest (something queued or unread, a half closed) it is closed
+    /// instead.
+    pub fn release(self) {
+        self.give_back(true);
+    }
+
+    /// Gives it back to be closed, in order.
+    pub fn discard(self) {
+        self.give_back(false);
+    }
+
+    fn give_back(self, reusable: bool) {
+        let Self { connection, mut claim, reused: _ } = self;
+        claim.given_back = true;
+        claim.shared.change(|inner, now| {
+            let reusable = reusable && is_at_rest::<P, R>(&connection);
+            inner.hold(claim.conn, connection);
+            inner.pool.release(now, claim.lease, reusable);
+        });
+    }
+}
+
+impl<P: SendProtocol, R: Redial> Drop for Claim<P, R> {
+    fn drop(&mut self) {
+        if !self.given_back {
+            self.shared.change(|inner, now| {
+                inner.pool.release(now, self.lease, false);
+                inner.pool.closed(now, self.conn, Some(Side::Local));
+            });
+        }
+    }
+}
+
+impl<P: SendProtocol, R: Redial> Deref for Pooled<P, R> {
+    type Target = ConnectionOn<P, R>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl<P: SendProtocol, R: Redial> DerefMut for Pooled<P, R> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.connection
+    }
+}
+
+impl<P: SendProtocol, R: Redial> fmt::Debug for Pooled<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pooled").field("conn", &self.conn_id()).field("reused", &self.reused).finish_non_exhaustive()
+    }
+}

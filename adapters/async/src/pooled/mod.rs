@@ -1,0 +1,241 @@
+//! Connections that are used again: a pool on a runtime.
+//!
+//! All decisions are [`duologue_core::pool::Pool`]'s; here are its sockets. One task per pool watches what nobody uses, so
+//! that a FIN, an unsolicited byte or an error is noticed when it comes; and the kernel is asked once more at the moment a
+//! connection is given out.
+
+mod driver;
+mod lease;
+mod state;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use duologue_core::driver::Timekeeper;
+use duologue_core::pool::{LeaseId, PoolConfig, PoolConfigError, PoolStats, Refusal};
+use thiserror::Error;
+
+use crate::Options;
+use crate::redial::{Redial, SendProtocol};
+use driver::Driver;
+use state::{Answer, Shared};
+
+pub use lease::Pooled;
+
+/// What a pool is made with, apart from its protocol.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PoolOptions {
+    /// What each connection is made with. Its `connect_within` is replaced by the pool's.
+    pub connection: Options,
+    /// Limits and times.
+    pub pool: PoolConfig,
+    /// How long a caller waits for a connection. Default 30 s.
+    pub acquire_within: Duration,
+}
+
+impl Default for PoolOptions {
+    /// The port budget is what the system's range of local ports allows, where it can be read.
+    fn default() -> Self {
+        let mut pool = PoolConfig::new();
+        if let Some(ports) = ephemeral_ports() {
+            pool.ports.limit = ports;
+        }
+        Self { connection: Options::default(), pool, acquire_within: Duration::from_secs(30) }
+    }
+}
+
+impl PoolOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what each connection is made with.
+    #[must_use]
+    pub fn connection(mut self, options: Options) -> Self {
+        self.connection = options;
+        self
+    }
+
+    /// Sets limits and times, the port budget included.
+    #[must_use]
+    pub fn pool(mut self, pool: PoolConfig) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// Sets how long a caller waits.
+    #[must_use]
+    pub fn acquire_within(mut self, wait: Duration) -> Self {
+        self.acquire_within = wait;
+        self
+    }
+}
+
+/// How many local ports the system gives to outgoing connections to one target
+/// (`net.ipv4.ip_local_port_range` on Linux). `None` where it does not tell.
+#[must_use]
+pub fn ephemeral_ports() -> Option<u32> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = range.split_whitespace().map(str::parse::<u32>);
+    match (ends.next(), ends.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => last.checked_sub(first).map(|more| more + 1),
+        _ => None,
+    }
+}
+
+/// Why a caller got no connection.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The dial made for it failed.
+    #[error("{why}")]
+    Dial {
+        /// What happened, for people.
+        why: String,
+    },
+    /// The pool refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal<Arc<str>>),
+}
+
+/// Gives out connections to any number of targets (`host:port`), and takes them back. Clones share one pool; with the last
+/// one it drains.
+pub struct PoolClient<P: SendProtocol, R: Redial> {
+    owner: Arc<Owner<P, R>>,
+    acquire_within: Duration,
+}
+
+struct Owner<P: SendProtocol, R: Redial> {
+    shared: Arc<Shared<P, R>>,
+}
+
+impl<P: SendProtocol, R: Redial> Drop for Owner<P, R> {
+    fn drop(&mut self) {
+        self.shared.change(|inner, now| inner.pool.drain(now));
+    }
+}
+
+impl<P: SendProtocol, R: Redial> PoolClient<P, R> {
+    /// An empty pool. Its task is spawned on the runtime. `make_protocol` makes the protocol of each connection.
+    ///
+    /// # Errors
+    /// The configuration cannot work, or there is no runtime to spawn on.
+    pub fn new(
+        make_protocol: impl Fn(&str) -> P + Send + Sync + 'static,
+        options: PoolOptions,
+    ) -> Result<Self, PoolSetupError> {
+        let shared = Arc::new(Shared::new(options.pool, options.connection.session_seed())?);
+        let driver = Driver::new(Arc::clone(&shared), Box::new(make_protocol), options.connection);
+        R::spawn(driver.run()).map_err(PoolSetupError::Spawn)?;
+        Ok(Self { owner: Arc::new(Owner { shared }), acquire_within: options.acquire_within })
+    }
+
+    /// A connection to `target`: one that is unused, or a new one, or the next that comes free. Callers of one target are
+    /// served in the order they came. Cancel-safe: a connection given to a future that was dropped goes back.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub async fn acquire(&self, target: &str) -> Result<Pooled<P, R>, PoolError> {
+        let shared = &self.owner.shared;
+        let mut clock = R::clock();
+        let deadline = clock.now().after(self.acquire_within);
+        let lease = shared.change(|inner, now| {
+            let lease = inner.pool.acquire(now, target.into(), deadline)?;
+            inner.answers.insert(lease, Answer::Waits(Waker::noop().clone()));
+            Ok::<_, Refusal<Arc<str>>>(lease)
+        })?;
+        let mut place = Place { shared, lease: Some(lease) };
+        poll_fn(|cx| {
+            if clock.poll_until(cx, deadline).is_ready() {
+                // Its answer is there then, even if the pool's task should be gone.
+                shared.change(|_, _| ());
+            }
+            let mut inner = shared.lock();
+            match inner.answers.remove(&lease) {
+                Some(Answer::Granted { conn, connection, reused }) => {
+                    place.lease = None;
+                    Poll::Ready(Ok(Pooled::new(Arc::clone(shared), lease, conn, *connection, reused)))
+                }
+                Some(Answer::Refused(why)) => {
+                    place.lease = None;
+                    Poll::Ready(Err(why))
+                }
+                Some(Answer::Waits(_)) | None => {
+                    inner.answers.insert(lease, Answer::Waits(cx.waker().clone()));
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Keeps at least `min_idle` unused connections to `target`, as far as the limits allow.
+    pub fn keep_warm(&self, target: &str, min_idle: u32) {
+        self.owner.shared.change(|inner, now| inner.pool.keep_warm(now, target.into(), min_idle));
+    }
+
+    /// Refuses who waits and comes, closes what is unused, and the rest once it is given back.
+    pub fn drain(&self) {
+        self.owner.shared.change(|inner, now| inner.pool.drain(now));
+    }
+
+    /// The counts now.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.owner.shared.lock().pool.stats()
+    }
+}
+
+/// A pool that could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PoolSetupError {
+    /// Its configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] PoolConfigError),
+    /// Its task could not be spawned.
+    #[error("could not spawn the pool's task: {0}")]
+    Spawn(#[source] std::io::Error),
+}
+
+/// A caller's place in the queue, given up when it is dropped.
+struct Place<'a, P: SendProtocol, R: Redial> {
+    shared: &'a Arc<Shared<P, R>>,
+    lease: Option<LeaseId>,
+}
+
+impl<P: SendProtocol, R: Redial> Drop for Place<'_, P, R> {
+    fn drop(&mut self) {
+        let Some(lease) = self.lease else { return };
+        self.shared.change(|inner, now| {
+            if let Some(Answer::Granted { conn, connection, .. }) = inner.answers.remove(&lease) {
+                inner.hold(conn, *connection);
+            }
+            inner.pool.cancel(now, lease);
+        });
+    }
+}
+
+impl<P: SendProtocol, R: Redial> Clone for PoolClient<P, R> {
+    fn clone(&self) -> Self {
+        Self { owner: Arc::clone(&self.owner), acquire_within: self.acquire_within }
+    }
+}
+
+impl<P: SendProtocol, R: Redial> fmt::Debug for PoolClient<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolClient").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<P: SendProtocol, R: Redial> Shared<P, R> {
+    fn now() -> duologue_core::Instant {
+        R::clock().now()
+    }
+}

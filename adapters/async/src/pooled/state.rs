@@ -1,0 +1,164 @@
+//! What callers and the pool's task share: the pool, the connections that nobody uses, and the answers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+
+use duologue_core::Instant;
+use duologue_core::pool::{ConnId, LeaseId, Loss, Order, Pool, PoolConfig, PoolConfigError, Refusal};
+
+use super::PoolError;
+use crate::hub::lock;
+use crate::redial::{ConnectionOn, Redial, SendProtocol};
+
+pub(super) struct Shared<P: SendProtocol, R: Redial> {
+    inner: Mutex<Inner<P, R>>,
+}
+
+pub(super) struct Inner<P: SendProtocol, R: Redial> {
+    pub(super) pool: Pool<Arc<str>>,
+    /// Connections that nobody uses.
+    pub(super) held: BTreeMap<ConnId, ConnectionOn<P, R>>,
+    pub(super) answers: BTreeMap<LeaseId, Answer<P, R>>,
+    /// What only the pool's task can do.
+    pub(super) dials: Vec<(ConnId, Arc<str>, Instant)>,
+    pub(super) closes: Vec<ConnId>,
+    pub(super) task: Option<Waker>,
+    /// What the task waits for.
+    pub(super) armed: Option<Instant>,
+    /// Connections are held that the task has not looked at.
+    unwatched: bool,
+    wakes: Vec<Waker>,
+    /// Why the last dial failed.
+    pub(super) failure: String,
+}
+
+pub(super) enum Answer<P: SendProtocol, R: Redial> {
+    Waits(Waker),
+    Granted { conn: ConnId, connection: Box<ConnectionOn<P, R>>, reused: bool },
+    Refused(PoolError),
+}
+
+impl<P: SendProtocol, R: Redial> Shared<P, R> {
+    pub(super) fn new(config: PoolConfig, seed: u64) -> Result<Self, PoolConfigError> {
+        let inner = Inner {
+            pool: Pool::new(config, seed)?,
+            held: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            dials: Vec::new(),
+            closes: Vec::new(),
+            task: None,
+            armed: None,
+            unwatched: false,
+            wakes: Vec::new(),
+            failure: String::new(),
+        };
+        Ok(Self { inner: Mutex::new(inner) })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner<P, R>> {
+        lock(&self.inner)
+    }
+
+    /// Makes a change, does what follows from it, and wakes whom it concerns once the lock is released.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Inner<P, R>, Instant) -> T) -> T {
+        let now = Self::now();
+        let mut inner = self.lock();
+        let result = change(&mut inner, now);
+        inner.obey(now);
+        let mut wakes = std::mem::take(&mut inner.wakes);
+        if inner.needs_task() {
+            wakes.extend(inner.task.take());
+        }
+        drop(inner);
+        wakes.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// As [`change`](Self::change), by the task itself.
+    pub(super) fn change_by_task(&self, change: impl FnOnce(&mut Inner<P, R>, Instant)) {
+        let now = Self::now();
+        let mut inner = self.lock();
+        change(&mut inner, now);
+        inner.obey(now);
+        let wakes = std::mem::take(&mut inner.wakes);
+        drop(inner);
+        wakes.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<P: SendProtocol, R: Redial> Inner<P, R> {
+    /// Keeps a connection that nobody uses.
+    pub(super) fn hold(&mut self, conn: ConnId, connection: ConnectionOn<P, R>) {
+        self.unwatched = true;
+        self.held.insert(conn, connection);
+    }
+
+    /// The task looks at all that is held.
+    pub(super) fn watched(&mut self) {
+        self.unwatched = false;
+    }
+
+    fn needs_task(&self) -> bool {
+        let sooner = match (self.pool.deadline(), self.armed) {
+            (Some(deadline), Some(armed)) => deadline.at < armed,
+            (deadline, _) => deadline.is_some(),
+        };
+        sooner || self.unwatched || !self.dials.is_empty() || !self.closes.is_empty() || self.pool.is_drained()
+    }
+
+    /// Carries out the pool's orders as far as that needs no waiting.
+    fn obey(&mut self, now: Instant) {
+        while let Some(order) = self.pool.poll_order(now) {
+            match order {
+                Order::Dial { conn, target, deadline } => self.dials.push((conn, target, deadline)),
+                Order::Close { conn, .. } => self.closes.push(conn),
+                // Asking the kernel is all that can be asked of any protocol.
+                Order::Probe { conn, .. } => {
+                    let alive = self.held.get(&conn).is_some_and(is_usable::<P, R>);
+                    self.pool.probed(now, conn, alive);
+                }
+                Order::Grant { lease, conn, reused } => match self.held.remove(&conn) {
+                    Some(connection) if is_usable::<P, R>(&connection) => {
+                        self.answer(lease, Answer::Granted { conn, connection: Box::new(connection), reused });
+                    }
+                    stale => {
+                        if let Some(stale) = stale {
+                            self.hold(conn, stale);
+                        }
+                        self.failure = "the peer closed the connection as soon as it was made".into();
+                        self.pool.stale(now, lease, Loss::PeerFinished);
+                    }
+                },
+                Order::Refuse { lease, why } => {
+                    let why = match why {
+                        Refusal::DialFailed => PoolError::Dial { why: self.failure.clone() },
+                        why => PoolError::Refused(why),
+                    };
+                    self.answer(lease, Answer::Refused(why));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, lease: LeaseId, answer: Answer<P, R>) {
+        if let Some(Answer::Waits(waker)) = self.answers.insert(lease, answer) {
+            self.wakes.push(waker);
+        }
+    }
+}
+
+/// Open both ways, nothing under way, and nothing to be read: neither here nor in the kernel.
+pub(super) fn is_usable<P: SendProtocol, R: Redial>(connection: &ConnectionOn<P, R>) -> bool {
+    is_at_rest::<P, R>(connection) && R::is_quiet(connection.transport())
+}
+
+/// Open both ways and nothing under way, as far as the session knows.
+pub(super) fn is_at_rest<P: SendProtocol, R: Redial>(connection: &ConnectionOn<P, R>) -> bool {
+    use duologue_core::{RecvState, SendState};
+    let session = connection.session();
+    session.states() == (RecvState::Open, SendState::Open)
+        && session.buffered() == (0, 0)
+        && !session.has_message()
+        && session.cause().is_none()
+}

@@ -1,0 +1,212 @@
+//! What is to be done next, decided when it is asked.
+
+use super::order::{CloseReason, ConnId, LeaseId, Order, Refusal};
+use super::slots::{Conn, State};
+use super::{Alarm, AtPortLimit, Lease, Pool};
+use crate::time::Instant;
+
+/// Where a dial that nobody waits for stands among the hungry: last.
+const NOBODY: LeaseId = LeaseId(u64::MAX);
+
+impl<K: Ord + Clone> Pool<K> {
+    /// The next thing to be done; `None` if there is nothing until the next call or the deadline.
+    pub fn poll_order(&mut self, now: Instant) -> Option<Order<K>> {
+        self.handle_timeout(now);
+        if let Some((conn, why)) = self.closes.pop_front() {
+            return Some(Order::Close { conn, why });
+        }
+        if let Some((lease, why)) = self.refusals.pop_front() {
+            return Some(Order::Refuse { lease, why });
+        }
+        if let Some(target) = self.grantable.first().cloned() {
+            return self.grant(now, &target);
+        }
+        let (wanted_by, target) = self.hungry.first().cloned()?;
+        self.dial(now, wanted_by, target)
+    }
+
+    /// Gives the first caller the connection used last, or has that probed first.
+    fn grant(&mut self, now: Instant, key: &K) -> Option<Order<K>> {
+        let target = self.targets.get_mut(key)?;
+        let (conn, lease) = (*target.available.last()?, *target.waiting.first()?);
+        let slot = self.slots.get_mut(conn)?;
+        let unused = slot.users == 0;
+        if unused {
+            self.idle.remove(&(slot.idle_since, conn));
+            target.idle -= 1;
+        }
+        let quiet = now.since(slot.idle_since.max(slot.alive_at));
+        if unused && self.config.probe_after.is_some_and(|after| quiet >= after) {
+            target.available.pop();
+            target.pending += 1;
+            slot.state = State::Probing;
+            let deadline = now.after(self.config.probe_within);
+            self.arm(conn, Some(deadline));
+            self.refresh(key);
+            return Some(Order::Probe { conn, deadline });
+        }
+        let reused = slot.uses > 0;
+        slot.uses += 1;
+        slot.users += 1;
+        if slot.users >= slot.capacity {
+            target.available.pop();
+        }
+        let until = slot.life_until;
+        self.arm(conn, until);
+        self.stats.granted += 1;
+        self.stats.reused += u64::from(reused);
+        if let Some(waiter) = self.dequeue(lease) {
+            self.leases.insert(lease, Lease { conn, waiter });
+        }
+        self.refresh(key);
+        Some(Order::Grant { lease, conn, reused })
+    }
+
+    fn dial(&mut self, now: Instant, wanted_by: LeaseId, key: K) -> Option<Order<K>> {
+        let limit = self.config.ports.limit;
+        let target = self.targets.get(&key)?;
+        if target.ports() >= u64::from(limit) {
+            // Only under `AtPortLimit::Refuse` is a target hungry without a port.
+            let why = Refusal::PortsExhausted {
+                in_time_wait: u32::try_from(target.in_time_wait()).unwrap_or(u32::MAX),
+                open: target.open,
+                limit,
+                retry_at: target.time_wait.front().copied(),
+                target: key,
+            };
+            self.refuse(wanted_by, why);
+            return self.refusals.pop_front().map(|(lease, why)| Order::Refuse { lease, why });
+        }
+        if self.slots.open() >= self.config.total {
+            return self.make_room(wanted_by);
+        }
+        let deadline = now.after(self.config.dial_within);
+        let conn = self.slots.insert(Conn {
+            target: key.clone(),
+            state: State::Dialing,
+            users: 0,
+            capacity: self.config.users_per_connection,
+            uses: 0,
+            idle_since: now,
+            alive_at: now,
+            idle_until: None,
+            life_until: None,
+            alarm: None,
+            retiring: None,
+        });
+        if let Some(target) = self.targets.get_mut(&key) {
+            target.open += 1;
+            target.pending += 1;
+        }
+        self.stats.dialled += 1;
+        self.arm(conn, Some(deadline));
+        self.refresh(&key);
+        Some(Order::Dial { conn, target: key, deadline })
+    }
+
+    /// Closes what was unused longest, for somebody who waits for another target. One close makes one place, so closes
+    /// under way count.
+    fn make_room(&mut self, wanted_by: LeaseId) -> Option<Order<K>> {
+        let wanted = self.hungry.iter().filter(|(by, _)| *by != NOBODY).count();
+        if wanted_by == NOBODY || self.closing as usize >= wanted {
+            return None;
+        }
+        let (_, oldest) = *self.idle.first()?;
+        self.retire(oldest, CloseReason::MadeRoom);
+        self.closes.pop_front().map(|(conn, why)| Order::Close { conn, why })
+    }
+
+    pub(super) fn refuse(&mut self, lease: LeaseId, why: Refusal<K>) {
+        if let Some(waiter) = self.dequeue(lease) {
+            let why = self.refused(why);
+            self.refusals.push_back((lease, why));
+            self.refresh(&waiter.target);
+        }
+    }
+
+    /// Takes a connection out of use, for good.
+    pub(super) fn retire(&mut self, conn: ConnId, why: CloseReason) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        let key = slot.target.clone();
+        let Some(target) = self.targets.get_mut(&key) else { return };
+        match slot.state {
+            State::Closing => return,
+            State::Dialing | State::Probing => target.pending -= 1,
+            State::Open => {
+                target.available.retain(|other| *other != conn);
+                target.idle -= u32::from(self.idle.remove(&(slot.idle_since, conn)));
+            }
+        }
+        if slot.users == 0 {
+            slot.state = State::Closing;
+            let why = slot.retiring.unwrap_or(why);
+            self.closing += 1;
+            self.closes.push_back((conn, why));
+        } else {
+            slot.retiring.get_or_insert(why);
+        }
+        self.arm(conn, None);
+        self.refresh(&key);
+    }
+
+    /// Sets or takes back a connection's alarm.
+    pub(super) fn arm(&mut self, conn: ConnId, at: Option<Instant>) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        if let Some(old) = core::mem::replace(&mut slot.alarm, at) {
+            self.alarms.remove(&(old, Alarm::Conn(conn)));
+        }
+        if let Some(at) = at {
+            self.alarms.insert((at, Alarm::Conn(conn)));
+        }
+    }
+
+    /// Brings what is derived from a target's state up to date. Every change of the state ends here.
+    pub(super) fn refresh(&mut self, key: &K) {
+        let Some(target) = self.targets.get_mut(key) else { return };
+        if !target.waiting.is_empty() && !target.available.is_empty() {
+            self.grantable.insert(key.clone());
+        } else {
+            self.grantable.remove(key);
+        }
+        let ports_left = target.ports() < u64::from(self.config.ports.limit);
+        let promised = u64::from(target.pending) * u64::from(self.config.users_per_connection);
+        let unserved = target.waiting.len() as u64 > promised && target.available.is_empty();
+        let warm = target.idle + target.pending < target.min_idle && target.warm_after.is_none();
+        let wanted_by = match target.waiting.first() {
+            Some(first) if unserved => Some(*first),
+            _ if warm && ports_left => Some(NOBODY),
+            _ => None,
+        };
+        let may = target.open < self.config.per_target
+            && (ports_left || self.config.ports.at_limit == AtPortLimit::Refuse)
+            && !self.draining;
+        let hungry = wanted_by.filter(|_| may);
+        if hungry != target.hungry {
+            if let Some(old) = target.hungry {
+                self.hungry.remove(&(old, key.clone()));
+            }
+            if let Some(new) = hungry {
+                self.hungry.insert((new, key.clone()));
+            }
+            target.hungry = hungry;
+        }
+        // Who waits for a port wants the first; otherwise they are forgotten all at once.
+        let starved = unserved && !ports_left;
+        let port_alarm = if starved { target.time_wait.front() } else { target.time_wait.back() }.copied();
+        if port_alarm != target.port_alarm {
+            if let Some(old) = target.port_alarm {
+                self.alarms.remove(&(old, Alarm::Ports(key.clone())));
+            }
+            if let Some(new) = port_alarm {
+                self.alarms.insert((new, Alarm::Ports(key.clone())));
+            }
+            target.port_alarm = port_alarm;
+        }
+        if target.is_empty() {
+            if let Some(at) = target.warm_after {
+                self.alarms.remove(&(at, Alarm::Warm(key.clone())));
+            }
+            self.targets.remove(key);
+        }
+    }
+}
