@@ -251,9 +251,7 @@ impl<P: Protocol> Session<P> {
     /// What every call of the protocol may have left behind.
     #[inline]
     pub(super) fn after_protocol(&mut self, now: Instant) {
-        if self.stalled_since.is_none() && !self.tx.is_empty() {
-            self.stalled_since = Some(now);
-        }
+        self.note_output(now);
         if self.link.established && self.opening == Opening::Handshaking {
             self.established();
         }
@@ -268,15 +266,21 @@ impl<P: Protocol> Session<P> {
         }
     }
 
+    /// Something is queued: from now on the transport must take some of it.
+    #[inline]
+    fn note_output(&mut self, now: Instant) {
+        if self.stalled_since.is_none() && !self.tx.is_empty() {
+            self.stalled_since = Some(now);
+        }
+    }
+
     /// Lets the protocol write of its own accord, where writing is possible.
     pub(super) fn fill(&mut self, now: Instant) {
         if self.opening != Opening::Established || !self.send.writes() || self.tx.room() == 0 {
             return;
         }
         self.protocol.fill(&mut context!(self, now));
-        if self.stalled_since.is_none() && !self.tx.is_empty() {
-            self.stalled_since = Some(now);
-        }
+        self.note_output(now);
         if let Some(fault) = self.tx.take_fault() {
             self.end_for(fault);
         }
