@@ -8,6 +8,9 @@ version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
 libraries=(--package duologue-core --package duologue-async --package duologue-tokio --package duologue-futures-io
     --package duologue-async-std --package duologue-smol --package duologue-blocking --package duologue-sim
     --package duologue-laws)
+for protocol in protocols/*/Cargo.toml; do
+    libraries+=(--package "$(sed -n 's/^name = "\(.*\)"$/\1/p' "$protocol" | head -1)")
+done
 
 .ci/rust-versions.py "$version"
 

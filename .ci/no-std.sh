@@ -8,7 +8,14 @@
 set -euo pipefail
 target=$1/no-std
 
-cargo build --locked --package duologue-core --no-default-features
+without_std=(--package duologue-core)
+for protocol in protocols/*/Cargo.toml; do
+    # Those that can do without say so by having a feature for it.
+    if grep -q '^std = ' "$protocol"; then
+        without_std+=(--package "$(sed -n 's/^name = "\(.*\)"$/\1/p' "$protocol" | head -1)")
+    fi
+done
+cargo build --locked "${without_std[@]}" --no-default-features
 run=(--release --locked --manifest-path tests/no-std/Cargo.toml --target-dir "$target")
 cargo run "${run[@]}"
 echo "a program without std links duologue-core and holds a conversation with it"
@@ -25,6 +32,6 @@ echo "with std switched on it does not build, as it must be"
 
 command -v rustup >/dev/null || exit 0
 for triple in $(rustup target list --installed | grep -E -- '-none(-|$)' || true); do
-    cargo build --locked --package duologue-core --no-default-features --target "$triple" --target-dir "$target"
+    cargo build --locked "${without_std[@]}" --no-default-features --target "$triple" --target-dir "$target"
     echo "built for $triple"
 done
