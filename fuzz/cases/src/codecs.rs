@@ -9,6 +9,7 @@
 //! | `LinesCodec` | counts a CR before LF towards the limit | counts payload: no CR where the limit can matter |
 //! | `LinesCodec` | strips a CR at the end of a last line without LF, drops a last line that is CR | CR without LF is payload: no CR at the end of the stream |
 //! | `LengthDelimitedCodec` | limits the field before the adjustment | limits the bytes after the field: only within both limits |
+//! | `LengthDelimitedCodec` | lowers its limit to the largest field plus the adjustment | keeps it: only within both |
 //! | `LengthDelimitedCodec` | ends at a frame that is too long | can skip it: ends, here |
 //! | `LengthDelimitedCodec` | a stream that ends right after a header ends cleanly, other truncations are errors | `Truncated` with the number that is missing: where we end cleanly they must |
 //! | `LengthDelimitedCodec` | with a kept header and a negative adjustment a frame may end before its header does, and one of no bytes comes for ever | impossible: no negative adjustment with a kept header |
@@ -154,10 +155,14 @@ fn length(input: &Input, width: usize, little: bool, offset: usize, adjustment: 
     let stream = narrowed(input, &input.stream, &palette);
     // One of the two limits would be stricter than the other; both are far from what the other one stops at.
     let slack = usize::from(adjustment.unsigned_abs());
+    let their_adjustment = isize::from(adjustment) + if keep { (offset + width) as isize } else { 0 };
+    // What their codec makes of its limit, so that every length within it can be written.
+    let largest = if width < 8 { (1_u64 << (8 * width)) - 1 } else { u64::MAX };
+    let their_limit = ((max + slack) as u64).min(largest.saturating_add_signed(their_adjustment as i64)) as usize;
     let codec = || {
         let mut builder = LengthDelimitedCodec::builder();
         builder.length_field_length(width).length_field_offset(offset).max_frame_length(max + slack);
-        builder.length_adjustment(isize::from(adjustment) + if keep { (offset + width) as isize } else { 0 });
+        builder.length_adjustment(their_adjustment);
         if keep {
             builder.num_skip(0);
         }
@@ -171,7 +176,7 @@ fn length(input: &Input, width: usize, little: bool, offset: usize, adjustment: 
     let framed = || Framed::new(if keep { framing.clone().keep_header() } else { framing.clone() });
     let field_fits = |frame: &[u8]| {
         let body = frame.len() - if keep { offset + width } else { 0 };
-        body as i64 - i64::from(adjustment) <= (max + slack) as i64
+        body as i64 - i64::from(adjustment) <= their_limit as i64
     };
     let theirs_seen = theirs(codec(), input, &stream, |_| false);
     let mut ours_seen = ours(framed(), input, &stream);
@@ -193,12 +198,12 @@ fn length(input: &Input, width: usize, little: bool, offset: usize, adjustment: 
         }
         let mut written = BytesMut::new();
         for payload in &sent {
-            if payload.len() <= max + slack {
+            if payload.len() <= their_limit {
                 let encoded = codec().encode(&payload[..], &mut written);
                 assert!(encoded.is_ok(), "they cannot write {payload:?}");
             }
         }
-        if sent.iter().all(|payload| payload.len() <= max + slack) {
+        if sent.iter().all(|payload| payload.len() <= their_limit) {
             assert_eq!(written, wire, "the same frames are written differently");
         }
     }
