@@ -142,6 +142,17 @@ impl Brpc {
         (self.calls.len(), self.requests.len())
     }
 
+    /// Opens a stream for a call, as [`Multiplex::open`] does.
+    ///
+    /// # Errors
+    /// There is no place for it, or this is a server, whose streams come by [`accept`](Self::accept).
+    pub fn open_stream(&mut self) -> Result<StreamId, OpenError> {
+        if self.role == Role::Server {
+            return Err(OpenError::NoIds);
+        }
+        self.open_waiting(Remote::default()).map(|(id, _)| id)
+    }
+
     /// Accepts all streams that a request opens, in its order. What is sent on them goes behind the reply.
     ///
     /// # Errors
@@ -374,10 +385,7 @@ impl Multiplex for Brpc {
     /// Opens a stream for a call: it carries data once the call that names it in [`Call::streams`](crate::Call::streams)
     /// was answered. What is sent before waits.
     fn open(&mut self, _now: Instant) -> Result<StreamId, OpenError> {
-        if self.role == Role::Server {
-            return Err(OpenError::NoIds);
-        }
-        self.open_waiting(Remote::default()).map(|(id, _)| id)
+        self.open_stream()
     }
 
     fn as_stream_event(event: &BrpcEvent) -> Option<StreamEvent> {
