@@ -267,8 +267,8 @@ impl Brpc {
             return Err(Refusal::Invalid("no such request waits for its reply"));
         };
         let body = reply.compression.compress(reply.body.clone()).map_err(Refusal::Invalid)?;
-        let mut meta = RpcMeta::default();
-        meta.attachment_size = (!reply.attachment.is_empty()).then_some(reply.attachment.len() as i32);
+        let attachment_size = (!reply.attachment.is_empty()).then_some(reply.attachment.len() as i32);
+        let mut meta = RpcMeta { attachment_size, ..RpcMeta::default() };
         describe(&mut meta, reply.compression, reply.checksum, &body);
         if reply.error_code == 0 {
             meta.stream_settings = self.settings(&pending.accepted);
