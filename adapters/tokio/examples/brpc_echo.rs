@@ -136,7 +136,8 @@ fn echo(connection: &mut Bound, id: StreamId, echo: &mut Echo) {
 async fn client(port: u16, messages: u32, size: usize) -> Result<(), Failure> {
     let brpc = Brpc::new(Role::Client, BrpcConfig::new())?;
     let mut connection: Bound = Connection::connect(("127.0.0.1", port), brpc, Options::new()).await?;
-    let streams = [connection.protocol_mut().open_stream()?, connection.protocol_mut().open_stream()?];
+    let first = connection.protocol_mut().open_stream()?;
+    let streams = [first, connection.protocol_mut().open_stream()?];
     let body = Bytes::from_static(b"\x0a\x05hello");
     let call = |id, streams: &[StreamId]| Call {
         id,

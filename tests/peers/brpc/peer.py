@@ -185,9 +185,12 @@ class Server(threading.Thread):
 
     def run(self):
         try:
-            self.serve(Wire(self.listener.accept()[0]))
+            self.wire = Wire(self.listener.accept()[0])
+            self.serve(self.wire)
         except Exception as error:  # told by the main thread
             self.error = error
+        finally:
+            self.wire.sock.close()
 
     def serve(self, wire):
         streams = {}
@@ -244,10 +247,11 @@ class Server(threading.Thread):
 def check_client(echo):
     server = Server()
     server.start()
-    subprocess.run([echo, "--connect", str(server.port), "--messages", "500", "--size", "300"], check=True, timeout=60)
+    asked = subprocess.run([echo, "--connect", str(server.port), "--messages", "500", "--size", "300"], timeout=60)
     server.join(10)
     if server.error:
         raise server.error
+    assert asked.returncode == 0
     assert not server.is_alive() and server.closes == 2 and server.fed > 10, (server.closes, server.fed)
 
 

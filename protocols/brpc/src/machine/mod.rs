@@ -242,6 +242,8 @@ impl Brpc {
             _ => {}
         }
         if closes {
+            // Feedback behind our CLOSE would be for nobody.
+            data.feedback = false;
             put(cx, &Prefix::close(to, from));
             let until = cx.after(self.config.close_timeout);
             if let Some(mut stream) = self.streams.get_mut(id) {
