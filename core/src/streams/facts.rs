@@ -212,6 +212,23 @@ impl<D> Streams<D> {
         self.settle(index);
     }
 
+    /// The peer said that it takes no data on a stream, from its beginning: data is refused with
+    /// [`StreamError::Stopped`](super::StreamError::Stopped), what was accepted before is given up, and our finish and
+    /// receiving go on as ever.
+    pub fn peer_takes_nothing(&mut self, id: StreamId, code: Code) {
+        let Some(index) = self.slab.find(id) else { return };
+        let Some(stream) = self.slab.get_mut(index) else { return };
+        if stream.send.is_over() {
+            return;
+        }
+        stream.stopped = code;
+        stream.flags.set(Flags::STOPPED | Flags::WRITABLE);
+        stream.waits_for = 0;
+        self.sending -= u32::from(!stream.outgoing.is_empty());
+        stream.unsent += self.chunks.clear(&mut stream.outgoing) as u32;
+        self.settle(index);
+    }
+
     /// The peer lets us send so many bytes more on a stream.
     ///
     /// # Errors

@@ -80,7 +80,7 @@ impl<D> StreamMut<'_, D> {
         let Some(stream) = self.stream_mut() else { return Err(StreamError::Ended(StreamEnd::Lost)) };
         let stopped = stream.flags.has(Flags::STOPPED).then_some(stream.stopped);
         match (stream.send, stream.end, stopped) {
-            (StreamSendState::Open, _, _) => {}
+            (StreamSendState::Open, _, None) => {}
             (_, Some(end), _) => return Err(StreamError::Ended(end)),
             (_, None, Some(code)) => return Err(StreamError::Stopped(code)),
             _ => return Err(StreamError::Finished),
