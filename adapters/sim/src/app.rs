@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use duologue_core::{CloseIntent, Code, Event, InPlace, Instant, Protocol, Replies, SendError, Session};
+use duologue_core::{CloseIntent, Code, Event, InPlace, Instant, Protocol, ProtocolMut, Replies, SendError, Session};
 
 /// What an application does with its session. Every method may use `io` at once.
 pub trait App<P: Protocol> {
@@ -85,6 +85,11 @@ impl<P: Protocol> Io<'_, P> {
     /// As [`Session::abort`].
     pub fn abort(&mut self, code: Code) {
         self.session.abort(self.now, code);
+    }
+
+    /// The protocol, to work on what it keeps; see [`Session::protocol_mut`].
+    pub fn protocol_mut(&mut self) -> ProtocolMut<'_, P> {
+        self.session.protocol_mut(self.now)
     }
 
     /// Calls [`App::on_alarm`] at this time of the host's clock. There is one alarm; asking again moves it.

@@ -386,7 +386,15 @@ impl<D> Streams<D> {
         if stream.is_over() {
             return;
         }
-        stream.end.get_or_insert(end);
+        // What the peer finished is whole, however the connection ends and whenever it is read.
+        let whole = self.ended.is_some()
+            && matches!(stream.recv, StreamRecvState::Draining | StreamRecvState::Finished)
+            && matches!(end, StreamEnd::Lost | StreamEnd::LocalClose);
+        if whole {
+            stream.flags.set(Flags::WHOLE);
+        }
+        let both = whole && stream.send == StreamSendState::Finished;
+        stream.end.get_or_insert(if both { StreamEnd::Finished } else { end });
         self.sending -= u32::from(!stream.outgoing.is_empty());
         stream.unsent += self.chunks.clear(&mut stream.outgoing) as u32;
         // What came before the connection ended can still be taken.
@@ -486,7 +494,7 @@ impl<D> Streams<D> {
 
     fn free_if_done(&mut self, index: u32) {
         let Some(stream) = self.slab.get(index) else { return };
-        let kept = self.ended.is_some() && !stream.incoming.is_empty();
+        let kept = self.ended.is_some() && (!stream.incoming.is_empty() || stream.flags.has(Flags::WHOLE));
         if stream.flags.has(Flags::TOLD) && !stream.flags.has(Flags::RESET_DUE) && self.parting != Some(index) && !kept
         {
             if let Some(mut stream) = self.slab.remove(index) {

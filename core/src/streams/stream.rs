@@ -36,6 +36,8 @@ impl Flags {
     pub(super) const SEND_INSIDE: u32 = 1 << 15;
     /// The peer stopped reading.
     pub(super) const STOPPED: u32 = 1 << 16;
+    /// The peer had finished when the connection ended: what it sent is whole.
+    pub(super) const WHOLE: u32 = 1 << 17;
     /// It counts among ours that the peer has not accepted.
     pub(super) const UNACCEPTED: u32 = 1 << 12;
 

@@ -168,7 +168,9 @@ impl<D> StreamMut<'_, D> {
         let Some(stream) = self.stream() else { return RecvStatus::Ended(StreamEnd::Lost) };
         match self.streams.chunks.front(&stream.incoming) {
             Some((len, _)) => return RecvStatus::Data(len.max(stream.incoming.len())),
-            None if stream.recv == StreamRecvState::Finished => return RecvStatus::Finished,
+            None if stream.recv == StreamRecvState::Finished || stream.flags.has(Flags::WHOLE) => {
+                return RecvStatus::Finished;
+            }
             None => {}
         }
         match (stream.recv.is_over(), stream.end) {

@@ -74,7 +74,30 @@ fn finish_cancel_and_loss_are_three_different_things() {
     }
     let mut ends = closed(&pair.b.take_events());
     ends.sort_by_key(|end| std::format!("{end:?}"));
-    assert_eq!(ends, [StreamEnd::Lost, StreamEnd::Lost, StreamEnd::PeerReset(Code(42))]);
+    // What both finished is finished, read or not.
+    assert_eq!(ends, [StreamEnd::Finished, StreamEnd::Lost, StreamEnd::PeerReset(Code(42))]);
+}
+
+#[test]
+fn what_the_peer_finished_before_the_loss_is_whole_whenever_it_is_read() {
+    for drained_before in [false, true] {
+        let mut pair = Pair::new(StreamsConfig::new());
+        let (a, b) = pair.stream();
+        pair.a.send(a, b"all of it");
+        pair.a.at(a).finish();
+        pair.exchange();
+        if drained_before {
+            assert_eq!(pair.b.drain(b), b"all of it");
+        }
+        pair.b.streams.end_all(StreamEnd::Lost);
+        // We could still have sent: that half is lost.
+        assert_eq!(closed(&pair.b.take_events()), [StreamEnd::Lost]);
+        if !drained_before {
+            assert_eq!(pair.b.drain(b), b"all of it");
+        }
+        assert_eq!(pair.b.at(b).recv(9), Received::Finished, "drained before: {drained_before}");
+        assert_eq!(pair.b.at(b).recv(9), Received::Finished, "and it stays so");
+    }
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! Whoever waits when the connection ends is woken, whatever ended it.
+
+use bytes::Bytes;
+use duologue_core::streams::{OpenError, StreamEnd, StreamError, StreamsConfig};
+use duologue_core::{CloseIntent, Code};
+use futures_util::future::RemoteHandle;
+
+use super::{Side, all, bounded, joined, sides, sides_with, spawn, undriven};
+
+/// A reader, a writer, an acceptor, an opener and one who waits for the end, all waiting.
+struct Waiters {
+    reader: RemoteHandle<StreamEnd>,
+    writer: RemoteHandle<StreamError>,
+    acceptor: RemoteHandle<bool>,
+    opener: RemoteHandle<OpenError>,
+    ender: RemoteHandle<bool>,
+}
+
+/// At most two streams of ours: a third waits.
+fn two() -> StreamsConfig {
+    StreamsConfig::new().max_local(2)
+}
+
+async fn waiters(client: &Side, server: &Side) -> (Waiters, Vec<super::Stream>) {
+    let (quiet, a) = joined(client, server).await;
+    let (blocked, b) = joined(client, server).await;
+    let (keep, mut receiver) = quiet.split();
+    let reader = spawn(async move {
+        let end = receiver.recv().await.unwrap_err();
+        drop(keep);
+        end
+    });
+    let writer = spawn(async move { blocked.send(Bytes::from(vec![0; 4 << 20])).await.unwrap_err().why });
+    let of_acceptor = client.clone();
+    let acceptor = spawn(async move { of_acceptor.accept().await.is_none() });
+    let of_opener = client.clone();
+    let opener = spawn(async move { of_opener.open().await.unwrap_err() });
+    let of_ender = client.clone();
+    let ender = spawn(async move { of_ender.closed().await.cause.is_orderly() });
+    // The window is used up: by now the writer waits, and those spawned before it do as well.
+    loop {
+        if server.inspect(|session| session.stats().bytes_received) > 256 << 10 {
+            break;
+        }
+        futures_util::future::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            std::task::Poll::Ready(())
+        })
+        .await;
+        std::thread::yield_now();
+    }
+    (Waiters { reader, writer, acceptor, opener, ender }, vec![a, b])
+}
+
+async fn all_end(waiters: Waiters, end: StreamEnd) {
+    assert_eq!(waiters.reader.await, end);
+    assert_eq!(waiters.writer.await, StreamError::Ended(end));
+    assert!(waiters.acceptor.await);
+    let refused = waiters.opener.await;
+    assert!(matches!(refused, OpenError::Ended | OpenError::Draining), "{refused:?}");
+    waiters.ender.await;
+}
+
+#[test]
+fn the_peer_resets_the_connection() {
+    bounded(|| async {
+        let (client, server) = sides_with(two());
+        let (waiters, _theirs) = waiters(&client, &server).await;
+        server.abort(Code(0));
+        all_end(waiters, StreamEnd::Lost).await;
+    });
+}
+
+#[test]
+fn we_reset_the_connection() {
+    bounded(|| async {
+        let (client, server) = sides_with(two());
+        let (waiters, _theirs) = waiters(&client, &server).await;
+        client.abort(Code(0));
+        all_end(waiters, StreamEnd::LocalClose).await;
+    });
+}
+
+#[test]
+fn the_task_is_dropped() {
+    bounded(|| async {
+        let ((client, of_client), (server, of_server)) = undriven(two());
+        // Dropping the handle of a spawned task drops the task.
+        let of_client = spawn(of_client);
+        spawn(of_server).forget();
+        let (waiters, mut theirs) = waiters(&client, &server).await;
+        drop(of_client);
+        all_end(waiters, StreamEnd::LocalClose).await;
+        assert_eq!(client.open().await.unwrap_err(), OpenError::Ended);
+        // And the peer does not take what it got for everything.
+        let end = loop {
+            match theirs[1].recv().await {
+                Ok(Some(_)) => {}
+                other => break other,
+            }
+        };
+        assert_eq!(end, Err(StreamEnd::Lost));
+    });
+}
+
+#[test]
+fn a_task_that_nobody_ever_polled_is_dropped() {
+    bounded(|| async {
+        let ((client, of_client), (_server, _of_server)) = undriven(two());
+        let mut stream = client.open().await.unwrap();
+        drop(of_client);
+        assert_eq!(stream.recv().await, Err(StreamEnd::LocalClose));
+        assert!(client.accept().await.is_none());
+        client.closed().await;
+    });
+}
+
+#[test]
+fn an_opener_waits_for_a_place_and_gets_it() {
+    bounded(|| async {
+        let (client, server) = sides_with(two());
+        let (first, mut theirs) = joined(&client, &server).await;
+        let (_second, _also_theirs) = joined(&client, &server).await;
+        let of_opener = client.clone();
+        let opening = spawn(async move { of_opener.open().await.map(|stream| stream.sender().finish()) });
+        first.finish();
+        assert!(all(&mut theirs).await.is_empty());
+        theirs.finish();
+        opening.await.unwrap();
+    });
+}
+
+#[test]
+fn the_last_handle_closes_in_order() {
+    bounded(|| async {
+        let ((client, of_client), (server, of_server)) = undriven(StreamsConfig::new());
+        let (of_client, of_server) = (spawn(of_client), spawn(of_server));
+        let (ours, theirs) = joined(&client, &server).await;
+        ours.finish();
+        drop(ours);
+        drop(client);
+        theirs.finish();
+        drop(theirs);
+        assert!(server.accept().await.is_none());
+        assert!(of_client.await.cause.is_orderly());
+        assert!(of_server.await.cause.is_orderly());
+    });
+}
+
+#[test]
+fn a_goodbye_wakes_who_waits_at_the_other_side() {
+    bounded(|| async {
+        let (client, server) = sides();
+        let accepting = {
+            let server = server.clone();
+            spawn(async move { server.accept().await.is_none() })
+        };
+        let (mut ours, theirs) = joined(&server, &client).await;
+        client.close(CloseIntent::Goodbye(Code(0)));
+        assert!(accepting.await);
+        assert!(matches!(ours.recv().await, Err(StreamEnd::Lost | StreamEnd::PeerReset(_))));
+        drop(theirs);
+    });
+}
