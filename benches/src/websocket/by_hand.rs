@@ -62,15 +62,21 @@ fn take(bytes: &mut [u8]) -> Option<(&[u8], usize)> {
     Some((payload, header + 4 + len))
 }
 
-/// Sixteen bytes at a time, which compilers turn into vector instructions.
+/// Blocks that compilers turn into vector instructions.
 #[inline]
 fn mask(bytes: &mut [u8], key: [u8; 4]) {
     let keys: [u8; 16] = std::array::from_fn(|i| key[i % 4]);
-    let mut blocks = bytes.chunks_exact_mut(16);
-    for block in &mut blocks {
-        block.iter_mut().zip(keys).for_each(|(byte, key)| *byte ^= key);
+    let mut wide = bytes.chunks_exact_mut(64);
+    for block in &mut wide {
+        for quarter in block.chunks_exact_mut(16) {
+            for (byte, key) in quarter.iter_mut().zip(keys) {
+                *byte ^= key;
+            }
+        }
     }
-    blocks.into_remainder().iter_mut().zip(keys).for_each(|(byte, key)| *byte ^= key);
+    for (byte, key) in wide.into_remainder().iter_mut().zip(keys.iter().cycle()) {
+        *byte ^= key;
+    }
 }
 
 pub(super) fn serialise(wire: &Wire) -> u64 {
