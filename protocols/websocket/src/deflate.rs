@@ -170,10 +170,8 @@ impl Deflater {
         } else if last {
             made = made.checked_sub(TAIL.len())?;
         }
-        if last {
-            if self.forgets {
-                stream.reset();
-            }
+        if last && self.forgets {
+            stream.reset();
         }
         let out = self.scratch.get(..made)?;
         Some(out)

@@ -67,7 +67,7 @@ impl WebSocket {
         if !self.idle {
             return None;
         }
-        let Some(&[first, second]) = bytes.first_chunk::<2>() else { return None };
+        let &[first, second] = bytes.first_chunk::<2>()?;
         let kind = match first {
             0x81 => Kind::Text,
             0x82 => Kind::Binary,
