@@ -230,6 +230,19 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_borrowed_or_shared_without_what_is_around_it() {
+        let mut rx = filled(b"[ab](cd)<ef>", 64);
+        assert_eq!(rx.view_part(4, 1, 3), b"ab");
+        rx.view_part_mut(4, 1, 3).make_ascii_uppercase();
+        assert_eq!(&*rx, b"<ef>");
+        assert_eq!(rx.clone().take_part(4, 1, 3), "ef");
+        assert_eq!(rx.clone().view_part(9, 1, 9), b"ef>", "more than there is takes what there is");
+        assert_eq!(rx.clone().take_part(9, 1, 9), "ef>");
+        assert_eq!(rx.view_part(2, 3, 1), b"", "a part that is none");
+        assert_eq!(&*rx, b"f>");
+    }
+
+    #[test]
     fn only_new_bytes_are_accounted() {
         let mut rx = filled(b"abc", 64);
         rx.advance(1);
