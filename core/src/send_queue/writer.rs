@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Kind, SendQueue};
 
 /// Writes one message or answer into the reserved room. What goes beyond the reservation is not written, and ends
-/// the session with [`Misuse::ReservationBroken`]: it is a bug of the protocol's implementation.
+/// the session with [`ReservationBroken`](crate::Misuse::ReservationBroken): it is a bug of the protocol's implementation.
 #[derive(Debug)]
 pub struct Writer<'a> {
     pub(super) queue: &'a mut SendQueue,
