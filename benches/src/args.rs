@@ -4,6 +4,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::decode::Decoder;
 use crate::echo::Contestant;
+use crate::websocket::Frames;
 
 /// Compares duologue with a loop written by hand and with tokio-util, in one run, as ratios.
 ///
@@ -37,6 +38,9 @@ pub struct Args {
     /// Runs one decoder and nothing else, to be counted or profiled from outside.
     #[arg(long, value_enum, value_name = "NAME")]
     pub decode_only: Option<Decoder>,
+    /// Runs one part of the WebSocket comparison and nothing else, to be counted or profiled from outside.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub websocket_only: Option<Frames>,
 }
 
 /// A part of the benchmark.
@@ -48,6 +52,8 @@ pub enum Part {
     Decode,
     /// Bytes of an idle session.
     Size,
+    /// Time per WebSocket message parsed or serialised.
+    Websocket,
 }
 
 impl Args {

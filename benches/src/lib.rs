@@ -8,6 +8,7 @@
 //! | `echo` | CPU of an echo server per message, each server in a process of its own |
 //! | `decode` | time per frame of decoding alone, from memory |
 //! | `size` | bytes of an idle session |
+//! | `websocket` | time per WebSocket message parsed or serialised, in memory |
 
 mod args;
 mod decode;
@@ -15,12 +16,14 @@ mod echo;
 mod measure;
 mod report;
 mod size;
+mod websocket;
 
 use std::io;
 
 pub use args::{Args, Part};
 pub use decode::Decoder;
 pub use echo::Contestant;
+pub use websocket::Frames;
 
 /// Does what the arguments say.
 ///
@@ -33,6 +36,9 @@ pub fn run(args: &Args) -> io::Result<()> {
     if let Some(decoder) = args.decode_only {
         return decode::only(decoder, args.frames);
     }
+    if let Some(frames) = args.websocket_only {
+        return websocket::only(frames, args.frames);
+    }
     if args.runs(Part::Echo) {
         for connections in [1, 64] {
             report::echo(&echo::compare(args, connections)?, connections)?;
@@ -40,6 +46,9 @@ pub fn run(args: &Args) -> io::Result<()> {
     }
     if args.runs(Part::Decode) {
         report::decode(&decode::compare(args))?;
+    }
+    if args.runs(Part::Websocket) {
+        report::decode(&websocket::compare(args))?;
     }
     if args.runs(Part::Size) {
         report::sizes(&size::sizes())?;

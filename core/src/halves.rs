@@ -118,18 +118,21 @@ state_table! {
 impl RecvState {
     /// The peer's bytes are read in this state.
     #[must_use]
+    #[inline]
     pub const fn reads(self) -> bool {
         matches!(self, Self::Open | Self::Discarding)
     }
 
     /// Buffered bytes are decoded in this state.
     #[must_use]
+    #[inline]
     pub const fn decodes(self) -> bool {
         matches!(self, Self::Open | Self::Draining | Self::Salvaging)
     }
 
     /// Nothing more will be decoded.
     #[must_use]
+    #[inline]
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Finished | Self::Closed)
     }
@@ -138,12 +141,14 @@ impl RecvState {
 impl SendState {
     /// Queued bytes are offered to the transport in this state.
     #[must_use]
+    #[inline]
     pub const fn writes(self) -> bool {
         matches!(self, Self::Open | Self::Closing | Self::Flushing)
     }
 
     /// Nothing more will be written, not even a FIN.
     #[must_use]
+    #[inline]
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Finished | Self::Closed)
     }

@@ -50,10 +50,18 @@ impl RecvBuf {
 
     /// Consumes `n` bytes and borrows those from `start` to `end`: a payload, without its marks.
     #[inline(always)]
-    pub(crate) fn view_part(&mut self, n: usize, start: usize, end: usize) -> &[u8] {
-        let head = self.head;
-        self.consume(n);
-        self.buf.get(head.saturating_add(start)..head.saturating_add(end.min(n))).unwrap_or_default()
+    pub fn view_part(&mut self, n: usize, start: usize, end: usize) -> &[u8] {
+        self.view_part_mut(n, start, end)
+    }
+
+    /// Like [`view_part`](Self::view_part), to be changed in place.
+    #[inline(always)]
+    pub fn view_part_mut(&mut self, n: usize, start: usize, end: usize) -> &mut [u8] {
+        // Whoever has looked at these bytes before has made the same checks: compilers see it when they are written so.
+        let unread = self.buf.get_mut(self.head..).unwrap_or_default();
+        let n = if n <= unread.len() { n } else { unread.len() };
+        self.head += n;
+        unread.get_mut(start..if end <= n { end } else { n }).unwrap_or_default()
     }
 
     /// Like [`view`](Self::view), to be changed in place.
@@ -79,7 +87,7 @@ impl RecvBuf {
 
     /// Consumes `n` bytes and shares those from `start` to `end` without a copy: a payload, without its marks.
     #[inline(always)]
-    pub(crate) fn take_part(&mut self, n: usize, start: usize, end: usize) -> Bytes {
+    pub fn take_part(&mut self, n: usize, start: usize, end: usize) -> Bytes {
         let mut taken = self.take(n);
         taken.truncate(end);
         taken.advance(start.min(taken.len()));
@@ -219,6 +227,19 @@ mod tests {
         assert_eq!(&*rx, b"h");
         assert_eq!(rx.take(9), "h", "more than there is takes what there is");
         assert_eq!(rx.view(1), b"");
+    }
+
+    #[test]
+    fn a_part_is_borrowed_or_shared_without_what_is_around_it() {
+        let mut rx = filled(b"[ab](cd)<ef>", 64);
+        assert_eq!(rx.view_part(4, 1, 3), b"ab");
+        rx.view_part_mut(4, 1, 3).make_ascii_uppercase();
+        assert_eq!(&*rx, b"<ef>");
+        assert_eq!(rx.clone().take_part(4, 1, 3), "ef");
+        assert_eq!(rx.clone().view_part(9, 1, 9), b"ef>", "more than there is takes what there is");
+        assert_eq!(rx.clone().take_part(9, 1, 9), "ef>");
+        assert_eq!(rx.view_part(2, 3, 1), b"", "a part that is none");
+        assert_eq!(&*rx, b"f>");
     }
 
     #[test]

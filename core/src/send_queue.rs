@@ -200,10 +200,14 @@ impl SendQueue {
         &self.ledger
     }
 
+    /// Hardly ever: looking is cheaper than taking.
     #[inline]
+    pub(crate) fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
+
     pub(crate) fn take_fault(&mut self) -> Option<QueueFault> {
-        // Hardly ever there: looking is cheaper than taking.
-        if self.fault.is_some() { self.fault.take() } else { None }
+        self.fault.take()
     }
 
     /// Starts a command: what is written until [`commit`](Self::commit) is one message.

@@ -252,11 +252,11 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub(super) fn after_protocol(&mut self, now: Instant) {
         self.note_output(now);
-        if self.link.established && self.opening == Opening::Handshaking {
+        if self.opening == Opening::Handshaking && self.link.established {
             self.established();
         }
-        if let Some(fault) = self.tx.take_fault() {
-            self.end_for(fault);
+        if self.tx.has_fault() {
+            self.end_for_fault();
         }
         if self.protocol.wants_fill() {
             self.fill(now);
@@ -281,8 +281,8 @@ impl<P: Protocol> Session<P> {
         }
         self.protocol.fill(&mut context!(self, now));
         self.note_output(now);
-        if let Some(fault) = self.tx.take_fault() {
-            self.end_for(fault);
+        if self.tx.has_fault() {
+            self.end_for_fault();
         }
     }
 
@@ -296,10 +296,11 @@ impl<P: Protocol> Session<P> {
     }
 
     #[cold]
-    fn end_for(&mut self, fault: QueueFault) {
-        match fault {
-            QueueFault::Overflow(limit) => self.end_at_once(Cause::Limit(limit)),
-            QueueFault::Misuse(misuse) => self.end_at_once(Cause::Misuse(misuse)),
+    fn end_for_fault(&mut self) {
+        match self.tx.take_fault() {
+            Some(QueueFault::Overflow(limit)) => self.end_at_once(Cause::Limit(limit)),
+            Some(QueueFault::Misuse(misuse)) => self.end_at_once(Cause::Misuse(misuse)),
+            None => {}
         }
     }
 
@@ -317,6 +318,7 @@ impl<P: InPlace> Session<P> {
     /// on when it is called after bytes were transmitted. With a `reply_room` of 0 it never waits for that.
     ///
     /// Only for sessions made with [`Delivery::InPlace`]; otherwise messages are events and this does nothing.
+    #[inline]
     pub fn handle<H>(&mut self, now: Instant, reply_room: usize, budget: usize, mut handler: H) -> usize
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
@@ -329,16 +331,18 @@ impl<P: InPlace> Session<P> {
         let reply_room = reply_room.min(self.tx.limit());
         while handled < budget && self.can_decode() && (self.tx.room() >= reply_room || self.send != SendState::Open) {
             let before = self.rx.len();
-            let step = self.handle_one(now, &mut handler);
-            self.after_protocol(now);
-            match step {
-                Ok(Step::Event(())) => {
+            match self.handle_one(now, &mut handler) {
+                None => {
                     self.stuck = 0;
                     self.part_since = None;
                     self.events += 1;
                     handled += 1;
+                    self.after_protocol(now);
                 }
-                other => drop(self.take_step(now, before, other)),
+                Some(step) => {
+                    self.after_protocol(now);
+                    self.take_no_message(now, before, step);
+                }
             }
         }
         if handled == 0 || self.is_unsettled() || self.starved {
@@ -347,30 +351,33 @@ impl<P: InPlace> Session<P> {
         handled
     }
 
+    /// Hands a message to the handler, or tells what there was instead.
     #[inline(always)]
-    fn handle_one<H>(&mut self, now: Instant, handler: &mut H) -> Result<Step<()>, P::Violation>
+    fn handle_one<H>(&mut self, now: Instant, handler: &mut H) -> Option<Result<NoMessage, P::Violation>>
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
-        Ok(match self.protocol.decode_in_place(&mut context!(self, now), &mut self.rx)? {
-            Step::Event(view) => {
+        Some(Ok(match self.protocol.decode_in_place(&mut context!(self, now), &mut self.rx) {
+            Ok(Step::Event(view)) => {
                 // The message itself may have completed the opening.
                 let open = self.link.established && self.send == SendState::Open;
                 let cx = context!(self, now);
                 let wanted_room = &mut self.wanted_room;
                 handler(view, &mut Replies { protocol: &mut self.protocol, cx, open, wanted_room });
-                Step::Event(())
+                return None;
             }
-            Step::NeedMore { hint } => Step::NeedMore { hint },
-            Step::Progress => Step::Progress,
-            Step::Close(code) => Step::Close(code),
-        })
+            Ok(Step::NeedMore { hint }) => NoMessage::NeedMore { hint },
+            Ok(Step::Progress) => NoMessage::Progress,
+            Ok(Step::Close(code)) => NoMessage::Close(code),
+            Err(violation) => return Some(Err(violation)),
+        }))
     }
 
     /// As [`send`](Self::send), from borrowed bytes.
     ///
     /// # Errors
     /// As [`send`](Self::send), without a command to give back.
+    #[inline]
     pub fn send_in_place(&mut self, now: Instant, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
         let now = self.observe(now);
         self.check_open(())?;

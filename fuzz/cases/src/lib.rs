@@ -7,7 +7,12 @@ pub mod driver;
 pub mod faults;
 mod feed;
 pub mod framing;
+pub mod http1;
+mod play;
 pub mod session;
+pub mod websocket;
+pub mod websocket_deflate;
+pub mod yamux;
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -31,7 +36,7 @@ macro_rules! targets {
     };
 }
 
-targets!(framing, session, driver, faults, codecs, canary);
+targets!(framing, session, driver, faults, codecs, websocket, websocket_deflate, http1, yamux, canary);
 
 /// The target of this name.
 #[must_use]

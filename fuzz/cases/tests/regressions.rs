@@ -46,3 +46,10 @@ fn a_last_frame_that_the_end_makes_too_long_is_skipped_like_any_other() {
     let framing = Delimited::lines(2).last_frame_needs_delimiter(false);
     assert_eq!(seen(framing, b"ok\nab\r"), (vec!["ok".into()], "peer-finished", 1));
 }
+
+/// An empty message right behind another compressed one was refused: zlib does not flush twice, and made nothing.
+#[test]
+fn an_empty_compressed_message_after_another_is_sent() {
+    let input = include_bytes!("../../regressions/websocket_deflate/an-empty-message-after-another");
+    duologue_fuzz::websocket_deflate::run(input);
+}

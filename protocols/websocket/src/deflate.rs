@@ -163,11 +163,15 @@ impl Deflater {
                 return None;
             }
         }
-        if last {
+        if last && made == 0 {
+            // Nothing since the last flush, and zlib does not flush twice: an empty block (RFC 7692 section 7.2.3.6).
+            // The room for it was zeroed.
+            made = 1;
+        } else if last {
             made = made.checked_sub(TAIL.len())?;
-            if self.forgets {
-                stream.reset();
-            }
+        }
+        if last && self.forgets {
+            stream.reset();
         }
         let out = self.scratch.get(..made)?;
         Some(out)
@@ -234,6 +238,22 @@ mod tests {
                     "{bits}: only a memory makes the second copy smaller: {sizes:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_sent_twice() {
+        for level in 0..=9 {
+            let mut both = pair(false, 15);
+            both.deflater.level = level;
+            for text in [&b"some text"[..], b"", b"", b"more"] {
+                let wire = both.deflater.deflate(text, true).map(<[u8]>::to_vec).unwrap_or_default();
+                assert_eq!(inflated(&mut both.inflater, &wire, 100).as_deref(), Ok(text), "level {level}");
+            }
+            // The last part of a message in parts is empty.
+            let mut wire = both.deflater.deflate(b"a part", false).map(<[u8]>::to_vec).unwrap_or_default();
+            wire.extend(both.deflater.deflate(b"", true).unwrap_or_default());
+            assert_eq!(inflated(&mut both.inflater, &wire, 100).as_deref(), Ok(&b"a part"[..]), "level {level}");
         }
     }
 

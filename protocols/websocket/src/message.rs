@@ -108,7 +108,7 @@ pub trait AsBytes {
 }
 
 /// Below this many bytes copying costs less than counting who shares them.
-const SHARE: usize = 1 << 10;
+pub(crate) const SHARE: usize = 1 << 10;
 
 impl AsBytes for Bytes {
     #[inline]

@@ -36,46 +36,64 @@ pub(super) struct Message {
     utf8: Utf8,
 }
 
-impl WebSocket {
-    /// A whole message in one frame that lies whole in the buffer: its kind, and the bytes of its header and payload,
-    /// which is unmasked and checked. `None` for everything else, without a trace.
+/// A whole message at the front of the receive buffer.
+pub(super) struct Short {
+    pub(super) kind: Kind,
+    /// Bytes of the header.
+    pub(super) header: usize,
+    /// Bytes of the header and the payload.
+    pub(super) whole: usize,
+    key: Option<[u8; 4]>,
+}
+
+impl Short {
+    /// Unmasks and checks the payload.
     #[inline(always)]
-    pub(super) fn short_way(&mut self, rx: &mut RecvBuf) -> Result<Option<(Kind, usize, usize)>, Violation> {
-        if !self.idle {
-            return Ok(None);
+    pub(super) fn open(&self, payload: &mut [u8]) -> Result<(), Violation> {
+        if let Some(key) = self.key {
+            wire::apply_mask(payload, key);
         }
-        let bytes = rx.as_mut_slice();
-        let Some((&[first, second], rest)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
+        if self.kind == Kind::Text && !is_utf8(payload) {
+            return Err(Violation::InvalidUtf8);
+        }
+        Ok(())
+    }
+}
+
+impl WebSocket {
+    /// A whole message in one frame that lies whole in the buffer. `None` for everything else.
+    #[inline(always)]
+    pub(super) fn short_way(&self, bytes: &[u8]) -> Option<Short> {
+        if !self.idle {
+            return None;
+        }
+        let &[first, second] = bytes.first_chunk::<2>()?;
         let kind = match first {
             0x81 => Kind::Text,
             0x82 => Kind::Binary,
-            _ => return Ok(None),
+            _ => return None,
         };
-        // Where the bit is wrong this becomes a length that is none, and the long way says what is wrong.
-        let short = if self.role == Role::Server { second ^ 0x80 } else { second };
-        let (len, mut header) = match (short, rest.first_chunk::<2>()) {
-            (0..=125, _) => (usize::from(short), 2),
-            (126, Some(len)) => (usize::from(u16::from_be_bytes(*len)), 4),
-            _ => return Ok(None),
-        };
-        if len > self.short || (header == 4 && len < 126) {
-            return Ok(None);
-        }
-        let mask = if self.role == Role::Server {
-            let Some(key) = bytes.get(header..).and_then(|rest| rest.first_chunk::<4>()) else { return Ok(None) };
-            header += 4;
-            Some(*key)
+        // A mask that is missing or too much becomes a length that is none, and the long way says what is wrong.
+        let (len, header, key) = if self.role == Role::Server {
+            match (second ^ 0x80, bytes.first_chunk::<8>(), bytes.first_chunk::<6>()) {
+                (len @ 0..=125, _, Some(&[_, _, key @ ..])) => (usize::from(len), 6, Some(key)),
+                (126, Some(&[_, _, high, low, key @ ..]), _) => {
+                    (usize::from(u16::from_be_bytes([high, low])), 8, Some(key))
+                }
+                _ => return None,
+            }
         } else {
-            None
+            match (second, bytes.first_chunk::<4>()) {
+                (len @ 0..=125, _) => (usize::from(len), 2, None),
+                (126, Some(&[_, _, high, low])) => (usize::from(u16::from_be_bytes([high, low])), 4, None),
+                _ => return None,
+            }
         };
-        let Some(payload) = bytes.get_mut(header..header + len) else { return Ok(None) };
-        if let Some(key) = mask {
-            wire::apply_mask(payload, key);
+        let wasteful = len < 126 && (header == 4 || header == 8);
+        if len > self.short || wasteful {
+            return None;
         }
-        if kind == Kind::Text && !is_utf8(payload) {
-            return Err(Violation::InvalidUtf8);
-        }
-        Ok(Some((kind, header, len)))
+        (header + len <= bytes.len()).then_some(Short { kind, header, whole: header + len, key })
     }
 
     /// Everything else: openings, control frames, fragments, pieces, compressed messages.

@@ -4,9 +4,9 @@ use duologue_core::{Cx, Payload, Refusal};
 
 use super::{Sending, WebSocket, keep_reason};
 use crate::deflate::Deflater;
-use crate::message::{AsBytes, Command, Kind, Part, Role};
+use crate::message::{AsBytes, Command, Kind, Part, Role, SHARE};
 use crate::utf8::Utf8;
-use crate::wire::{self, CONTINUATION, FIN, HeaderBytes, MAX_CONTROL, Opcode, PING, PONG, RSV1};
+use crate::wire::{self, CONTINUATION, FIN, HeaderBytes, MASK, MAX_CONTROL, Opcode, PING, PONG, RSV1};
 
 const IN_PARTS: Refusal = Refusal::Invalid("a message in parts is being sent; finish it first");
 
@@ -21,15 +21,46 @@ impl Kind {
 
 impl WebSocket {
     /// Encodes a command, or leaves everything as it was.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write<B: AsBytes>(&mut self, cx: &mut Cx<'_, Self>, command: &Command<B>) -> Result<(), Refusal> {
-        match command {
-            Command::Text(text) => self.write_whole(cx, Kind::Text, text.payload()),
-            Command::Binary(bytes) => self.write_whole(cx, Kind::Binary, bytes.payload()),
-            other => self.write_other(cx, other),
+        let (opcode, data) = match command {
+            Command::Text(text) => (Opcode::Text, text.inner()),
+            Command::Binary(bytes) => (Opcode::Binary, bytes),
+            other => return self.write_other(cx, other),
+        };
+        let bytes = data.as_bytes();
+        if bytes.len() >= SHARE || self.sending.is_some() || self.deflate.is_some() {
+            return self.write_whole(cx, opcode, data.payload());
         }
+        self.write_short(cx, FIN | opcode as u8, bytes)
     }
 
+    /// A short message in one frame: its header and payload are written at once.
+    #[inline(always)]
+    fn write_short(&mut self, cx: &mut Cx<'_, Self>, first: u8, bytes: &[u8]) -> Result<(), Refusal> {
+        let len = bytes.len();
+        let [high, low] = (len as u16).to_be_bytes();
+        if self.role == Role::Server {
+            if len < 126 {
+                cx.tx.message(2 + len)?.put_slices([&[first, low], bytes]);
+            } else {
+                cx.tx.message(4 + len)?.put_slices([&[first, 126, high, low], bytes]);
+            }
+            return Ok(());
+        }
+        let key = cx.rng.next_u32().to_ne_bytes();
+        let [a, b, c, d] = key;
+        let mask = |copy: &mut [u8]| wire::apply_mask(copy, key);
+        if len < 126 {
+            cx.tx.message(6 + len)?.put_changed_behind(&[first, MASK | low, a, b, c, d], bytes, mask);
+        } else {
+            let header = [first, MASK | 126, high, low, a, b, c, d];
+            cx.tx.message(8 + len)?.put_changed_behind(&header, bytes, mask);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
     fn write_other<B: AsBytes>(&mut self, cx: &mut Cx<'_, Self>, command: &Command<B>) -> Result<(), Refusal> {
         match command {
             Command::Part(part) => self.write_part(cx, part),
@@ -48,15 +79,15 @@ impl WebSocket {
         }
     }
 
-    #[inline]
-    fn write_whole(&mut self, cx: &mut Cx<'_, Self>, kind: Kind, payload: Payload<'_>) -> Result<(), Refusal> {
+    #[inline(never)]
+    fn write_whole(&mut self, cx: &mut Cx<'_, Self>, opcode: Opcode, payload: Payload<'_>) -> Result<(), Refusal> {
         if self.sending.is_some() {
             return Err(IN_PARTS);
         }
         if self.deflate.as_ref().is_some_and(|deflate| deflate.deflater.wants(payload.len())) {
-            return self.write_compressed(cx, FIN | RSV1 | kind.opcode(), payload.as_slice(), true);
+            return self.write_compressed(cx, FIN | RSV1 | opcode as u8, payload.as_slice(), true);
         }
-        self.write_frame(cx, FIN | kind.opcode(), payload)
+        self.write_frame(cx, FIN | opcode as u8, payload)
     }
 
     fn write_part<B: AsBytes>(&mut self, cx: &mut Cx<'_, Self>, part: &Part<B>) -> Result<(), Refusal> {
@@ -103,14 +134,13 @@ impl WebSocket {
         let len = payload.len();
         if self.role == Role::Server {
             let mut out = cx.tx.message(HeaderBytes::size(len, false) + len)?;
-            out.put_slice(HeaderBytes::new(first, len, None).as_slice());
-            payload.put(&mut out);
+            payload.put_behind(HeaderBytes::new(first, len, None).as_slice(), &mut out);
             return Ok(());
         }
         let key = cx.rng.next_u32().to_ne_bytes();
         let mut out = cx.tx.message(HeaderBytes::size(len, true) + len)?;
-        out.put_slice(HeaderBytes::new(first, len, Some(key)).as_slice());
-        out.put_changed(payload.as_slice(), |copy| wire::apply_mask(copy, key));
+        let header = HeaderBytes::new(first, len, Some(key));
+        out.put_changed_behind(header.as_slice(), payload.as_slice(), |copy| wire::apply_mask(copy, key));
         Ok(())
     }
 
@@ -141,12 +171,5 @@ impl WebSocket {
     /// A client masks every frame with a key of its own (RFC 6455 section 5.3).
     pub(super) fn new_mask(&self, cx: &mut Cx<'_, Self>) -> Option<[u8; 4]> {
         (self.role == Role::Client).then(|| cx.rng.next_u32().to_ne_bytes())
-    }
-}
-
-impl<B: AsBytes> crate::message::Text<B> {
-    #[inline]
-    pub(super) fn payload(&self) -> Payload<'_> {
-        self.inner().payload()
     }
 }

@@ -118,7 +118,7 @@ enum What {
 }
 
 impl What {
-    #[inline]
+    #[inline(always)]
     fn event<B>(self, data: B) -> Event<B> {
         match self {
             Self::Whole(Kind::Text) => Event::Text(text(data)),
@@ -236,11 +236,12 @@ impl Protocol for WebSocket {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<Event>, Violation> {
-        if let Some((kind, header, len)) = self.short_way(rx)? {
-            rx.advance(header);
-            return Ok(Step::Event(What::Whole(kind).event(rx.take(len))));
+        if let Some(short) = self.short_way(rx) {
+            short.open(rx.as_mut_slice().get_mut(short.header..short.whole).unwrap_or_default())?;
+            let payload = rx.take_part(short.whole, short.header, short.whole);
+            return Ok(Step::Event(What::Whole(short.kind).event(payload)));
         }
         Ok(match self.long_way(cx, rx)? {
             Step::Event(Found::Front { what, len }) => Step::Event(what.event(rx.take(len))),
@@ -257,7 +258,7 @@ impl Protocol for WebSocket {
         Ok(self.end_of_stream(rest))
     }
 
-    #[inline]
+    #[inline(always)]
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: Command) -> Result<(), Refused<Command>> {
         self.write(cx, &command).map_err(|why| Refused::new(command, why))
     }
@@ -292,15 +293,16 @@ impl InPlace for WebSocket {
     type View<'a> = Event<Payload<'a>>;
     type Reply<'a> = Command<Payload<'a>>;
 
-    #[inline]
+    #[inline(always)]
     fn decode_in_place<'a>(
         &mut self,
         cx: &mut Cx<'_, Self>,
         rx: &'a mut RecvBuf,
     ) -> Result<Step<Event<Payload<'a>>>, Violation> {
-        if let Some((kind, header, len)) = self.short_way(rx)? {
-            rx.advance(header);
-            return Ok(Step::Event(What::Whole(kind).event(Payload::Borrowed(rx.view(len)))));
+        if let Some(short) = self.short_way(rx) {
+            let payload = rx.view_part_mut(short.whole, short.header, short.whole);
+            short.open(payload)?;
+            return Ok(Step::Event(What::Whole(short.kind).event(Payload::Borrowed(payload))));
         }
         Ok(match self.long_way(cx, rx)? {
             Step::Event(Found::Front { what, len }) => Step::Event(what.event(Payload::Borrowed(rx.view(len)))),
@@ -313,7 +315,7 @@ impl InPlace for WebSocket {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn reply(&mut self, cx: &mut Cx<'_, Self>, reply: Command<Payload<'_>>) -> Result<(), Refusal> {
         self.write(cx, &reply)
     }

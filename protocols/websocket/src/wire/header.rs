@@ -11,7 +11,7 @@ use crate::error::Violation;
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV1: u8 = 0x40;
 const RSV23: u8 = 0x30;
-const MASK: u8 = 0x80;
+pub(crate) const MASK: u8 = 0x80;
 pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;

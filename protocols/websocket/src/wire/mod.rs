@@ -6,7 +6,7 @@ mod mask;
 
 pub use close::{CloseCode, CloseFrame};
 pub(crate) use close::{close_body, parse_close};
-pub(crate) use header::{CLOSE, CONTINUATION, FIN, HeaderBytes, PING, PONG, Parsed, RSV1, parse};
+pub(crate) use header::{CLOSE, CONTINUATION, FIN, HeaderBytes, MASK, PING, PONG, Parsed, RSV1, parse};
 pub use header::{Header, Opcode, encode_header, parse_header};
 pub use mask::{apply_mask, rotate_mask};
 
