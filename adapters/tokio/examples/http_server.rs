@@ -6,7 +6,7 @@
 //!
 //! `GET /` has a small body, `POST /echo` answers with the request's content while it comes, `GET /events` is a stream of
 //! server-sent events, `GET /slow?ms=N` answers after a while, `POST /refuse` refuses before the content came. HEAD works
-//! wherever GET does. It serves 127.0.0.1 until it is ended.
+//! wherever GET does. It serves 127.0.0.1 until it is interrupted; then it answers what was asked and ends.
 
 use std::error::Error;
 use std::time::Duration;
@@ -23,6 +23,8 @@ use duologue_tokio::{Options, Served, Server};
 
 /// The longest that `/slow` waits.
 const LONGEST: Duration = Duration::from_secs(60);
+/// How long those who are being answered have when the server ends.
+const DRAIN: Duration = Duration::from_secs(5);
 /// Between two events of `/events`.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -64,7 +66,14 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     let server = Server::bind(("127.0.0.1", args.port), options).await?;
     eprintln!("serving on http://{}", server.local_addr()?);
     let settings = ServerSettings::new().requests(u64::MAX).continues(Continue::Manual);
-    server.serve(move |_peer| Http::new(settings), answer_all).await;
+    let handle = server.handle();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            handle.drain(DRAIN);
+        }
+    });
+    let report = server.serve(move |_peer| Http::new(settings), answer_all).await;
+    eprintln!("{report}");
     Ok(())
 }
 
@@ -147,6 +156,9 @@ async fn events(connection: &mut Connection, request: &RequestHead) -> Option<()
             event = connection.next_event() => if matches!(event, None | Some(Event::Closed(_) | Event::PeerFinished)) {
                 return None;
             },
+        }
+        if connection.is_draining() {
+            return connection.send(ServerCommand::End(None)).await.ok();
         }
         let (id, data) = (number.to_string(), format!("event {number}"));
         let event = sse::EventBuilder::new(&data).name("tick").id(&id).encode().ok()?;
