@@ -1,4 +1,4 @@
-//! HTTP/1.1 on real sockets: a server that drains while it is asked.
+//! HTTP/1.1 on real sockets: a server that drains while it is asked, and the pooled client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,9 +7,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use duologue_core::Event;
-use duologue_http1::{Body, Response, Server as Http, ServerCommand, ServerEvent, ServerSettings};
+use duologue_core::pool::{Delivery, PoolConfig};
+use duologue_http1::http::{Method, Uri};
+use duologue_http1::{
+    Body, ClientSettings, Request, Response, Server as Http, ServerCommand, ServerEvent, ServerSettings,
+};
 use duologue_tests::sockets::*;
-use duologue_tokio::{DrainReport, Options, Served, Server, ServerHandle};
+use duologue_tokio::http1::{HttpClient, HttpError};
+use duologue_tokio::{DrainReport, Options, PoolOptions, Served, Server, ServerHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -139,4 +144,147 @@ async fn an_answer_that_never_comes_does_not_hold_a_drain_beyond_its_deadline() 
     assert_eq!((report.open, report.ended, &report.left[..]), (1, 0, &[local][..]));
     let (bytes, result) = read_to_end(&mut stream).await;
     assert_eq!((bytes.len(), result.unwrap_err().kind()), (0, std::io::ErrorKind::ConnectionReset));
+}
+
+fn client(connections: u32) -> HttpClient {
+    let pool = PoolOptions::new().pool(PoolConfig::new().per_target(connections)).acquire_within(STEP);
+    HttpClient::new(ClientSettings::new(), pool).expect("a pool")
+}
+
+fn uri(address: SocketAddr, path: &str) -> Uri {
+    format!("http://{address}{path}").parse().expect("a URI")
+}
+
+/// Answers with the request's content, in chunks, and with trailers never.
+async fn echo(mut connection: Served<Http>) {
+    while let Some(event) = connection.next_event().await {
+        let command = match event {
+            Event::App(ServerEvent::Request(head)) if head.body == duologue_http1::Incoming::Empty => {
+                ServerCommand::Respond(Response::default())
+            }
+            Event::App(ServerEvent::Request(_)) => {
+                ServerCommand::Respond(Response { body: Body::Stream, ..Response::default() })
+            }
+            Event::App(ServerEvent::Data(data)) => ServerCommand::Data(data),
+            Event::App(ServerEvent::End(_)) => ServerCommand::End(None),
+            _ => continue,
+        };
+        if connection.send(command).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_reuses_its_connections_whatever_the_content() {
+    let server = Server::bind("127.0.0.1:0", Options::new().config(Http::config())).await.expect("bound");
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    tokio::spawn(server.serve(|_| Http::new(ServerSettings::new()), echo));
+    let client = client(4);
+    let callers: Vec<_> = (0..8usize)
+        .map(|caller| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for n in 0..25usize {
+                    // From nothing to more than a send queue holds.
+                    let content = Bytes::from(vec![(caller * 31 + n) as u8; n * n * 700]);
+                    let body = if content.is_empty() { Body::Empty } else { Body::Full(content.clone()) };
+                    let request = Request { body, ..Request::new(Method::POST, uri(address, "/")) };
+                    let mut response = step("an answer", client.request(request)).await.expect("an answer");
+                    assert_eq!(response.head().status, 200);
+                    assert_eq!(step("its content", response.bytes(1 << 20)).await.expect("all of it"), content);
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("no panic");
+    }
+    let stats = client.pool().stats();
+    assert!(stats.dialled <= 4 && handle.stats().accepted == stats.dialled, "{stats:?}");
+    assert_eq!((stats.granted, stats.reused), (200, 200 - stats.dialled));
+}
+
+#[tokio::test]
+async fn content_beyond_the_callers_bound_ends_the_connection_and_so_does_a_dropped_answer() {
+    let server = Server::bind("127.0.0.1:0", Options::new().config(Http::config())).await.expect("bound");
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    tokio::spawn(server.serve(|_| Http::new(ServerSettings::new()), echo));
+    let client = client(1);
+    let post =
+        || Request { body: Body::Full(Bytes::from(vec![7; 10_000])), ..Request::new(Method::POST, uri(address, "/")) };
+    let mut response = step("an answer", client.request(post())).await.expect("an answer");
+    let error = step("its content", response.bytes(9_999)).await.expect_err("too long");
+    assert!(matches!(error, HttpError::TooLong { limit: 9_999 }), "{error}");
+    drop(step("an answer", client.request(post())).await.expect("a second answer"));
+    let mut response = step("an answer", client.request(post())).await.expect("a third answer");
+    assert_eq!(step("its content", response.bytes(10_000)).await.expect("all of it").len(), 10_000);
+    assert_eq!((client.pool().stats().dialled, handle.stats().accepted), (3, 3));
+}
+
+/// Takes a request on each of `connections`, and closes without an answer; then answers all others.
+async fn close_unanswered(connections: usize) -> SocketAddr {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        for n in 0.. {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            read_up_to(&mut stream, "\r\n\r\n").await;
+            if n >= connections {
+                write(&mut stream, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_may_know_of_is_repeated_only_by_the_callers_word() {
+    let address = close_unanswered(2).await;
+    let error = step("a loss", client(1).get(uri(address, "/"))).await.expect_err("no answer");
+    assert!(matches!(error, HttpError::Lost { delivery: Delivery::PossiblySent, .. }), "{error}");
+    assert_eq!(error.delivery(), Delivery::PossiblySent);
+    // One more loss, then the answer.
+    let client = client(1).retry_idempotent(true);
+    let response = step("an answer", client.get(uri(address, "/"))).await.expect("an answer");
+    assert_eq!((response.head().status.as_u16(), client.pool().stats().dialled), (204, 2));
+
+    let address = close_unanswered(1).await;
+    let post = Request::new(Method::POST, uri(address, "/"));
+    let error = step("a loss", client.request(post)).await.expect_err("POST is not idempotent");
+    assert_eq!(error.delivery(), Delivery::PossiblySent);
+    let address = close_unanswered(usize::MAX).await;
+    let error = step("a loss", client.get(uri(address, "/"))).await.expect_err("it gives up");
+    assert_eq!((error.delivery(), client.pool().stats().dialled), (Delivery::PossiblySent, 6));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_is_told_and_an_early_one_stops_the_upload() {
+    let (listener, address) = listen().await;
+    let client = client(1);
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let mut response = step("an answer", client.get(uri(address, "/"))).await.expect("a head");
+            assert_eq!(step("a piece", response.chunk()).await.expect("a piece").as_deref(), Some(&b"half"[..]));
+            step("the cut", response.chunk()).await.expect_err("a cut")
+        }
+    });
+    let (mut stream, _) = step("a client", listener.accept()).await.expect("accepted");
+    read_up_to(&mut stream, "\r\n\r\n").await;
+    write(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
+    drop(stream);
+    assert!(matches!(asking.await.expect("no panic"), HttpError::Cut { .. }));
+
+    let asking = tokio::spawn(async move {
+        // More than all buffers of the loopback hold.
+        let body = Body::Full(Bytes::from(vec![1; 64 << 20]));
+        let request = Request { body, ..Request::new(Method::PUT, uri(address, "/")) };
+        let response = step("an answer", client.request(request)).await.expect("an answer");
+        (response.head().status.as_u16(), client.pool().stats().dialled)
+    });
+    let (mut stream, _) = step("a client", listener.accept()).await.expect("accepted");
+    let begun = step("the request", stream.read(&mut [0; 1000])).await.expect("readable");
+    assert!(begun > 0, "the request began");
+    write(&mut stream, b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(step("the answer", asking).await.expect("no panic"), (413, 2));
 }

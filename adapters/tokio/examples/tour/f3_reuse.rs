@@ -24,8 +24,8 @@ use crate::report::{Outcome, Progress, count, secs};
 const REQUESTS: usize = 4000;
 /// How many it has under way at a time, and most connections of the pool.
 const CALLERS: usize = 8;
-/// After so many requests of a caller the kernel is asked again.
-const LOOK: usize = 50;
+/// How often the kernel is asked meanwhile: its table is long.
+const LOOK: Duration = Duration::from_millis(200);
 const CONTENT: &[u8] = b"Hello, world!";
 
 /// What a client came to.
@@ -104,9 +104,9 @@ async fn run(kind: Kind, seed: u64, progress: &Progress) -> Result<Tally, Error>
     for _ in 0..CALLERS {
         let (asker, uri, done) = (asker.clone(), uri.clone(), done.clone());
         tokio::spawn(async move {
-            for n in 1..=REQUESTS / CALLERS {
+            for _ in 0..REQUESTS / CALLERS {
                 let asked = ask(&asker, &uri).await;
-                if done.send((asked.is_ok(), n % LOOK == 0)).await.is_err() {
+                if done.send(asked.is_ok()).await.is_err() {
                     return;
                 }
             }
@@ -115,11 +115,13 @@ async fn run(kind: Kind, seed: u64, progress: &Progress) -> Result<Tally, Error>
     drop(done);
     let mut tally = Tally::default();
     let mut answered = 0;
-    while let Some((ok, look)) = seen.recv().await {
+    let mut looked = start;
+    while let Some(ok) = seen.recv().await {
         answered += u64::from(ok);
         tally.errors += u64::from(!ok);
         progress.at(answered);
-        if look {
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
             let (at_server, at_client) = kernel::time_wait(address)?;
             progress.say(format!("{what}: {} sockets, TIME_WAIT {}", handle.stats().accepted, at_server + at_client));
         }
