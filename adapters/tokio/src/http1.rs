@@ -43,3 +43,6 @@ pub type HttpClient = duologue_async::http1::HttpClient<Tokio>;
 
 /// An answer whose content is taken piece by piece.
 pub type HttpResponse = duologue_async::http1::HttpResponse<Tokio>;
+
+/// Server-sent events over any number of connections.
+pub type EventSource = duologue_async::http1::EventSource<Tokio>;

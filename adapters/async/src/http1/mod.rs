@@ -4,6 +4,7 @@
 
 mod client;
 mod error;
+mod events;
 mod exchange;
 
 #[doc(inline)]
@@ -11,4 +12,5 @@ pub use duologue_http1::*;
 
 pub use client::HttpClient;
 pub use error::HttpError;
+pub use events::{EventSource, EventSourceError, EventSourceSetupError};
 pub use exchange::HttpResponse;
