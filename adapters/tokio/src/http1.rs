@@ -1,5 +1,5 @@
-//! HTTP/1.1 on tokio: a pooled client. Servers are a [`Server`](crate::Server) whose protocol is
-//! [`Server`](Server).
+//! HTTP/1.1 on tokio: a pooled client, and server-sent events. A server is a [`crate::Server`] whose protocol is
+//! [`Server`].
 //!
 //! ```
 //! use duologue_core::Event;
