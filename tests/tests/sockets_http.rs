@@ -288,3 +288,37 @@ async fn an_answer_that_is_cut_is_told_and_an_early_one_stops_the_upload() {
     write(&mut stream, b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     assert_eq!(step("the answer", asking).await.expect("no panic"), (413, 2));
 }
+
+#[tokio::test]
+async fn the_other_runtimes_have_the_same_client() {
+    let server = Server::bind("127.0.0.1:0", Options::new().config(Http::config())).await.expect("bound");
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    tokio::spawn(server.serve(|_| Http::new(ServerSettings::new()), echo));
+    let post = move || Request {
+        body: Body::Full(Bytes::from_static(b"hello")),
+        ..Request::new(Method::POST, uri(address, "/"))
+    };
+    let on_threads = tokio::task::spawn_blocking(move || {
+        let client =
+            duologue_blocking::http1::HttpClient::new(ClientSettings::new(), PoolOptions::new()).expect("a pool");
+        for _ in 0..3 {
+            let mut response = client.request(post()).expect("an answer");
+            assert_eq!(response.bytes(5).expect("its content"), "hello");
+        }
+        client.stats().dialled
+    });
+    let on_smol = tokio::task::spawn_blocking(move || {
+        smol::block_on(async {
+            let client =
+                duologue_smol::http1::HttpClient::new(ClientSettings::new(), PoolOptions::new()).expect("a pool");
+            for _ in 0..3 {
+                let mut response = client.request(post()).await.expect("an answer");
+                assert_eq!(response.bytes(5).await.expect("its content"), "hello");
+            }
+            client.pool().stats().dialled
+        })
+    });
+    assert_eq!(step("threads", on_threads).await.expect("no panic"), 1);
+    assert_eq!(step("smol", on_smol).await.expect("no panic"), 1);
+    assert_eq!(handle.stats().accepted, 2);
+}
