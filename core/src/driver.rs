@@ -200,6 +200,14 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         self.session.finish(now);
     }
 
+    /// As [`Session::drain`]; what it makes due is transmitted when the driver is next polled.
+    #[must_use = "where the protocol has no part in it, the owner closes"]
+    pub fn drain(&mut self) -> bool {
+        let now = self.refresh();
+        self.lend_send();
+        self.session.drain(now)
+    }
+
     /// As [`Session::shutdown_read`].
     pub fn shutdown_read(&mut self) {
         let now = self.refresh();

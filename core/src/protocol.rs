@@ -122,6 +122,14 @@ pub trait Protocol: Sized {
         let _ = (now, cause);
     }
 
+    /// The owner winds down: take up nothing new, say so in the protocol's words, and end the conversation by
+    /// [`Cx::close`] once what is under way is done (at once, if nothing is). True: the protocol sees to all that.
+    /// False, the default: it cannot tell what is under way, and its owner closes the session.
+    fn drain(&mut self, cx: &mut Cx<'_, Self>) -> bool {
+        let _ = cx;
+        false
+    }
+
     /// The application sends nothing more, and goes on receiving: write what ends our stream, if anything does.
     fn finish(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;

@@ -61,6 +61,7 @@ async fn a_thousand_requests_of_eight_callers_open_eight_connections() {
     assert_eq!((stats.granted, stats.reused), (1000, 1000 - stats.dialled));
     pool.drain();
     until("the server's side", || server.stats().open == 0).await;
+    until("the pool's side", || pool.stats().open == 0).await;
     assert_eq!(acquire_error(&pool, &target).await, PoolError::Refused(Refusal::Draining));
     let stats = pool.stats();
     assert_eq!(stats.closed_by_us, stats.dialled, "we said goodbye first: {stats:?}");

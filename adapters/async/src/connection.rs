@@ -157,6 +157,15 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
         self.open.shutdown_read();
     }
 
+    /// Winds down: the protocol takes up nothing new, and ends the session once what is under way is done; see
+    /// [`Session::drain`]. Answers go on being sent, and events are awaited up to [`Event::Closed`]. A protocol that has
+    /// no part in that says goodbye at once, as by [`start_close`](Self::start_close).
+    pub fn start_drain(&mut self, code: Code) {
+        if !self.open.drain() {
+            self.start_close(CloseIntent::Goodbye(code));
+        }
+    }
+
     /// Says goodbye and begins to end the session; carried out as events are awaited, up to [`Event::Closed`].
     pub fn start_close(&mut self, intent: CloseIntent) {
         self.open.close(intent);

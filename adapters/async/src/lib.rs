@@ -5,6 +5,8 @@ mod connect;
 mod connection;
 mod error;
 mod fault;
+#[cfg(feature = "http1")]
+pub mod http1;
 mod hub;
 mod open;
 pub mod pool;

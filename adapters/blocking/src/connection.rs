@@ -96,6 +96,12 @@ macro_rules! methods {
             self.inner.start_close(intent);
         }
 
+        /// Winds down: nothing new is taken up, and the session ends once what is under way is done, see
+        /// [`Session::drain`](duologue_core::Session::drain). A protocol that has no part in that says goodbye at once.
+        pub fn start_drain(&mut self, code: Code) {
+            self.inner.start_drain(code);
+        }
+
         /// Resets the connection. [`Event::Closed`](duologue_core::Event::Closed) follows.
         pub fn abort(&mut self, code: Code) {
             self.inner.abort(code);

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+#[cfg(feature = "http1")]
+pub mod http1;
 mod pooled;
 mod reconnecting;
 mod server;

@@ -62,6 +62,11 @@ impl<P: SendProtocol<Command: Clone>> Reconnecting<P> {
         self.inner.proved_useful(generation);
     }
 
+    /// Makes no attempt within `pause` from now: the peer's word. See [`Reconnect::hold_off`].
+    pub fn hold_off(&mut self, pause: Duration) {
+        self.inner.hold_off(pause);
+    }
+
     /// Begins to end the client: goodbye on its connection, no further one. Events go on up to `None`.
     pub fn start_close(&mut self, code: Code) {
         self.inner.start_close(code);

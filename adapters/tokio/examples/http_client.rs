@@ -1,38 +1,55 @@
-//! A keep-alive HTTP/1.1 client: so many requests over so many connections, one request at a time on each.
+//! An HTTP/1.1 client that uses its connections again, or with `--naive` none of them; and what that leaves behind.
 //!
 //! ```text
 //! cargo run --release -p duologue-tokio --example http_client -- http://127.0.0.1:8080/ --requests 1000 --connections 4
 //! ```
+//!
+//! The numbers of TIME_WAIT are the kernel's, of this machine, for the server's port: those at the client's ends, and at the
+//! server's if it runs here too.
+
+#[path = "tour/kernel.rs"]
+mod kernel;
 
 use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
+use duologue_core::pool::PoolConfig;
 use duologue_core::{Code, Event};
-use duologue_http1::http::{Method, Uri};
-use duologue_http1::{Client, ClientCommand, ClientEvent, ClientSettings, Incoming, Request};
-use duologue_tokio::{Connection, Options};
+use duologue_tokio::http1::http::{Method, StatusCode, Uri};
+use duologue_tokio::http1::{Client, ClientCommand, ClientEvent, ClientSettings, HttpClient, Incoming, Request};
+use duologue_tokio::{Connection, Options, PoolOptions};
 
 #[derive(Parser)]
-#[command(about = "Asks an HTTP/1.1 server over connections that are kept alive")]
+#[command(about = "Asks an HTTP/1.1 server, over pooled connections or over one for each request")]
 struct Args {
     /// What to ask for: an http URL.
     url: Uri,
     /// Requests in all.
     #[arg(long, default_value_t = 1)]
     requests: usize,
-    /// Connections at a time.
+    /// Requests under way at a time, and most connections of the pool.
     #[arg(long, default_value_t = 1)]
     connections: usize,
+    /// Dial for each request, and close afterwards.
+    #[arg(long)]
+    naive: bool,
 }
 
-/// What a connection came to.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the requests came to.
+#[derive(Debug, Default)]
 struct Tally {
-    answered: usize,
-    other_than_200: usize,
-    bytes: usize,
-    sockets: usize,
+    /// Requests that somebody took on.
+    begun: AtomicUsize,
+    answered: AtomicUsize,
+    other_than_200: AtomicUsize,
+    bytes: AtomicUsize,
+    errors: AtomicUsize,
+    /// Sockets that the naive client opened.
+    sockets: AtomicUsize,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -40,64 +57,99 @@ type Failure = Box<dyn Error + Send + Sync>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let args = Args::parse();
+    let host = args.url.host().ok_or("the URL names no host")?.trim_matches(['[', ']']);
+    let port = args.url.port_u16().unwrap_or(80);
+    let server = tokio::net::lookup_host((host, port)).await?.next().ok_or("the host has no address")?;
     let connections = args.connections.clamp(1, args.requests.max(1));
+    let pool = PoolConfig::new().per_target(u32::try_from(connections)?);
+    let mut options = PoolOptions::new();
+    options.pool = pool.ports(options.pool.ports);
+    let client = HttpClient::new(ClientSettings::new(), options)?;
+
+    let before = kernel::time_wait(server).unwrap_or_default();
     let start = Instant::now();
-    let mut tasks = Vec::new();
-    for i in 0..connections {
-        let share = args.requests / connections + usize::from(i < args.requests % connections);
-        tasks.push(tokio::spawn(ask(args.url.clone(), share)));
-    }
-    let mut total = Tally::default();
+    let tally = Arc::new(Tally::default());
+    let tasks: Vec<_> = (0..connections)
+        .map(|_| {
+            let (client, tally, url) = (client.clone(), Arc::clone(&tally), args.url.clone());
+            tokio::spawn(async move {
+                while tally.begun.fetch_add(1, Ordering::Relaxed) < args.requests {
+                    let asked = if args.naive {
+                        dial_and_ask(server, &url, &tally).await
+                    } else {
+                        ask(&client, &url, &tally).await
+                    };
+                    match asked {
+                        Ok(status) => {
+                            tally.answered.fetch_add(1, Ordering::Relaxed);
+                            tally.other_than_200.fetch_add(usize::from(status != 200), Ordering::Relaxed);
+                        }
+                        Err(error) => {
+                            if tally.errors.fetch_add(1, Ordering::Relaxed) == 0 {
+                                eprintln!("the first error: {error}");
+                            }
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
     for task in tasks {
-        let tally = task.await??;
-        total.answered += tally.answered;
-        total.other_than_200 += tally.other_than_200;
-        total.bytes += tally.bytes;
-        total.sockets += tally.sockets;
+        task.await?;
     }
     let elapsed = start.elapsed();
-    let rate = total.answered as f64 / elapsed.as_secs_f64();
-    println!("{} answers, {} of them not 200, {} bytes of content", total.answered, total.other_than_200, total.bytes);
-    println!("{} sockets opened, {rate:.0} requests per second", total.sockets);
-    if total.answered == args.requests { Ok(()) } else { Err("some requests were not answered".into()) }
-}
-
-/// Asks `requests` times, over a new connection whenever the server ended the last one.
-async fn ask(url: Uri, requests: usize) -> Result<Tally, Failure> {
-    let host = url.host().ok_or("the URL names no host")?.trim_matches(['[', ']']).to_string();
-    let address = (host, url.port_u16().unwrap_or(80));
-    let mut tally = Tally::default();
-    while tally.answered < requests {
-        let client = Client::new(ClientSettings::new());
-        let mut connection = Connection::connect(address.clone(), client, Options::new()).await?;
-        tally.sockets += 1;
-        while tally.answered < requests && connection.session().protocol().is_idle() {
-            connection.send(ClientCommand::Request(Request::new(Method::GET, url.clone()))).await?;
-            receive(&mut connection, &mut tally).await?;
-        }
-        connection.close(Code(0)).await;
+    let [answered, other, bytes, errors, dialled] =
+        [&tally.answered, &tally.other_than_200, &tally.bytes, &tally.errors, &tally.sockets]
+            .map(|count| count.load(Ordering::Relaxed));
+    let stats = client.pool().stats();
+    let sockets = if args.naive { dialled as u64 } else { stats.dialled };
+    println!("{answered} answers, {other} of them not 200, {bytes} bytes of content, {errors} errors");
+    println!("{:.0} requests per second", answered as f64 / elapsed.as_secs_f64());
+    println!("{sockets} sockets opened, {} % of the requests on a used one", stats.reuse_percent());
+    match kernel::time_wait(server) {
+        Ok((at_server, at_client)) => println!(
+            "TIME_WAIT for port {}: {at_client} at the client (before: {}), {at_server} at the server (before: {})",
+            server.port(),
+            before.1,
+            before.0
+        ),
+        Err(error) => println!("TIME_WAIT cannot be read here: {error}"),
     }
-    Ok(tally)
+    if answered == args.requests { Ok(()) } else { Err("some requests were not answered".into()) }
 }
 
-/// Takes one response with its content.
-async fn receive(connection: &mut Connection<Client>, tally: &mut Tally) -> Result<(), Failure> {
+/// One request over the pool.
+async fn ask(client: &HttpClient, url: &Uri, tally: &Tally) -> Result<StatusCode, Failure> {
+    let mut response = client.get(url.clone()).await?;
+    while let Some(piece) = response.chunk().await? {
+        tally.bytes.fetch_add(piece.len(), Ordering::Relaxed);
+    }
+    Ok(response.head().status)
+}
+
+/// One request over a connection of its own.
+async fn dial_and_ask(server: SocketAddr, url: &Uri, tally: &Tally) -> Result<StatusCode, Failure> {
+    let mut connection = Connection::connect(server, Client::new(ClientSettings::new()), Options::new()).await?;
+    tally.sockets.fetch_add(1, Ordering::Relaxed);
+    connection.send(ClientCommand::Request(Request::new(Method::GET, url.clone()))).await?;
+    let mut status = StatusCode::OK;
     while let Some(event) = connection.next_event().await {
-        match event {
+        let complete = match event {
             Event::App(ClientEvent::Response(head)) => {
-                tally.other_than_200 += usize::from(head.status != 200);
-                if head.body == Incoming::Empty {
-                    tally.answered += 1;
-                    return Ok(());
-                }
+                status = head.status;
+                head.body == Incoming::Empty
             }
-            Event::App(ClientEvent::Data(data)) => tally.bytes += data.len(),
-            Event::App(ClientEvent::End(_)) => {
-                tally.answered += 1;
-                return Ok(());
+            Event::App(ClientEvent::Data(data)) => {
+                tally.bytes.fetch_add(data.len(), Ordering::Relaxed);
+                false
             }
+            Event::App(ClientEvent::End(_)) => true,
             Event::Closed(closed) => return Err(closed.to_string().into()),
-            _ => {}
+            _ => false,
+        };
+        if complete {
+            connection.close(Code(0)).await;
+            return Ok(status);
         }
     }
     Err("the connection ended".into())

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! `GET /` has a small body, `POST /echo` answers with the request's content while it comes, `GET /events` is a stream of
-//! server-sent events, `GET /slow?ms=N` answers after a while, `POST /refuse` refuses before the content came. HEAD works
-//! wherever GET does. It serves 127.0.0.1 until it is ended.
+//! server-sent events, `GET /page` a page that shows them, `GET /slow?ms=N` answers after a while, `POST /refuse` refuses
+//! before the content came. HEAD works wherever GET does. It serves 127.0.0.1 until it is interrupted; then it answers what
+//! was asked and ends.
 
 use std::error::Error;
 use std::time::Duration;
@@ -23,8 +24,28 @@ use duologue_tokio::{Options, Served, Server};
 
 /// The longest that `/slow` waits.
 const LONGEST: Duration = Duration::from_secs(60);
+/// How long those who are being answered have when the server ends.
+const DRAIN: Duration = Duration::from_secs(5);
 /// Between two events of `/events`.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Receives `/events` and keeps their ids.
+const PAGE: &str = r#"<!doctype html>
+<title>events</title>
+<ul id="list"></ul>
+<script>
+window.seen = [];
+window.opened = 0;
+const source = new EventSource("/events");
+source.onopen = () => { window.opened += 1; };
+source.addEventListener("tick", event => {
+    window.seen.push(event.lastEventId);
+    const item = document.createElement("li");
+    item.textContent = event.data;
+    document.getElementById("list").append(item);
+});
+</script>
+"#;
 
 #[derive(Parser)]
 #[command(about = "Serves HTTP/1.1 on 127.0.0.1")]
@@ -64,7 +85,14 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     let server = Server::bind(("127.0.0.1", args.port), options).await?;
     eprintln!("serving on http://{}", server.local_addr()?);
     let settings = ServerSettings::new().requests(u64::MAX).continues(Continue::Manual);
-    server.serve(move |_peer| Http::new(settings), answer_all).await;
+    let handle = server.handle();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            handle.drain(DRAIN);
+        }
+    });
+    let report = server.serve(move |_peer| Http::new(settings), answer_all).await;
+    eprintln!("{report}");
     Ok(())
 }
 
@@ -88,6 +116,7 @@ async fn answer(connection: &mut Connection, request: &RequestHead) -> Option<()
         "/" if reads => respond(connection, text("Hello, world!")).await,
         "/echo" if request.method == Method::POST => echo(connection, request).await,
         "/events" if reads => events(connection, request).await,
+        "/page" if reads => respond(connection, content(PAGE, "text/html; charset=utf-8")).await,
         "/slow" if reads => {
             let millis = request.uri.query().and_then(|query| query.strip_prefix("ms=")?.parse().ok());
             tokio::time::sleep(Duration::from_millis(millis.unwrap_or(0)).min(LONGEST)).await;
@@ -148,6 +177,9 @@ async fn events(connection: &mut Connection, request: &RequestHead) -> Option<()
                 return None;
             },
         }
+        if connection.is_draining() {
+            return connection.send(ServerCommand::End(None)).await.ok();
+        }
         let (id, data) = (number.to_string(), format!("event {number}"));
         let event = sse::EventBuilder::new(&data).name("tick").id(&id).encode().ok()?;
         connection.send(ServerCommand::Data(event)).await.ok()?;
@@ -156,7 +188,11 @@ async fn events(connection: &mut Connection, request: &RequestHead) -> Option<()
 }
 
 fn text(text: &'static str) -> Response {
+    content(text, "text/plain")
+}
+
+fn content(text: &'static str, kind: &'static str) -> Response {
     let mut response = Response { body: Body::Full(Bytes::from_static(text.as_bytes())), ..Response::default() };
-    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

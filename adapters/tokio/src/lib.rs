@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+#[cfg(feature = "http1")]
+pub mod http1;
 mod runtime;
 #[cfg(feature = "streams")]
 pub mod streams;

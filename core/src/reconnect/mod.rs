@@ -181,6 +181,14 @@ impl Reconnect {
         self.state = State::Waiting { until };
     }
 
+    /// No attempt before `at`: the peer's word (`Retry-After`, the retry time of server-sent events). It never makes an
+    /// attempt come earlier, and is forgotten once that was ordered.
+    pub fn hold_off(&mut self, at: Instant) {
+        if let State::Waiting { until } = &mut self.state {
+            *until = at.max(*until);
+        }
+    }
+
     /// No further attempt. The present connection is its owner's business.
     pub fn stop(&mut self) {
         self.state = State::Stopped;

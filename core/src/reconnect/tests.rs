@@ -356,3 +356,19 @@ fn every_message_has_exactly_one_fate() {
         }
     }
 }
+
+#[test]
+fn a_peer_may_ask_for_a_pause_and_never_for_haste() {
+    let mut machine = start(Backoff::new(), None);
+    let (generation, _) = attempt(&mut machine, at(0));
+    machine.hold_off(at(100));
+    assert_eq!(machine.deadline().map(|deadline| deadline.reason), Some(TimeoutReason::Connect), "one is under way");
+    machine.connected(at(0), generation);
+    machine.proved_useful(generation);
+    machine.lost(at(1), generation);
+    machine.hold_off(at(6));
+    machine.hold_off(at(2));
+    assert_eq!(machine.poll_order(at(5)), None);
+    assert_eq!(machine.deadline().map(|deadline| deadline.at), Some(at(6)));
+    attempt(&mut machine, at(6));
+}

@@ -38,6 +38,19 @@ impl<P: Protocol> Session<P> {
         self.settle(now);
     }
 
+    /// Winds down, see [`Protocol::drain`]: commands about what is under way are still accepted. False if the protocol
+    /// has no part in it, or nothing can be said any more: [`close`](Self::close) then. Asked again, it asks again.
+    ///
+    /// Nothing bounds the time that this takes but the protocol's own deadlines and the owner, who aborts.
+    #[must_use = "where the protocol has no part in it, the owner closes"]
+    pub fn drain(&mut self, now: Instant) -> bool {
+        let now = self.observe(now);
+        let open = self.cause.is_none() && self.check_open(()).is_ok();
+        let drains = open && self.protocol.drain(&mut context!(self, now));
+        self.after_command(now);
+        drains
+    }
+
     /// Wants nothing more from the peer: what is buffered and what still comes is thrown away. Sending goes on.
     pub fn shutdown_read(&mut self, now: Instant) {
         let now = self.observe(now);

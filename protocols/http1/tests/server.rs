@@ -404,22 +404,6 @@ fn connect_becomes_a_tunnel_only_by_a_success() {
     assert_eq!(messages(&mut session, T0).len(), 1);
 }
 
-#[test]
-fn a_drain_answers_what_was_asked_and_ends() {
-    let mut session = server(settings());
-    session.send(T0, ServerCommand::Drain).expect("accepted");
-    written(&mut session, T0);
-    assert!(finished(&session), "nothing was asked");
-    let mut session = server(settings());
-    feed(&mut session, T0, GET);
-    messages(&mut session, T0);
-    session.send(T0, ServerCommand::Drain).expect("accepted");
-    assert_eq!(session.cause(), None);
-    session.send(T0, ok("last")).expect("an answer");
-    assert!(text(&mut session, T0).contains("connection: close"));
-    assert!(finished(&session));
-}
-
 /// Feeds one byte every `every` milliseconds until the session ends, and tells when that was and why.
 fn drip(settings: ServerSettings, start: &[u8], every: u64) -> (u64, Option<Cause<Violation>>, String) {
     let mut session = server(settings);

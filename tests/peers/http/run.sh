@@ -109,7 +109,7 @@ CONF
     nginx="http://127.0.0.1:$((port > 60000 ? port - 1000 : port + 1000))"
     out="$("$target/http_client" "$nginx/large" --requests 250 --connections 2 2>&1)"
     check "our client against nginx: every byte" "250 answers, 0 of them not 200, 25000000 bytes" "$out"
-    check "our client against nginx: replaced after 100 requests each" "^4 sockets opened" "$out"
+    check "our client against nginx: replaced after 100 requests each" "^[34] sockets opened" "$out"
     if has curl "nginx before our server"; then
         check "nginx as a proxy before our server" "Hello, world!" "$(curl -sS --max-time 10 "$nginx/ours/")"
         curl -sS --max-time 20 --data-binary "@$work/html/large" -H 'Expect:' -o "$work/echo" "$nginx/ours/echo"

@@ -225,6 +225,12 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
         self.machine.proved_useful(generation);
     }
 
+    /// Makes no attempt within `pause` from now: the peer's word. Of use when a connection was just lost or failed; see
+    /// [`Reconnect::hold_off`].
+    pub fn hold_off(&mut self, pause: std::time::Duration) {
+        self.machine.hold_off(self.clock.now().after(pause));
+    }
+
     /// Begins to end the client: goodbye on its connection, no further one. Events go on up to `None`. What waits goes
     /// back to its senders.
     pub fn start_close(&mut self, code: Code) {

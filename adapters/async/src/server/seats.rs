@@ -50,6 +50,8 @@ pub(super) struct Place {
     evicted: AtomicBool,
     /// The time of a drain is over.
     reset: AtomicBool,
+    /// The server drains: what is under way ends.
+    draining: AtomicBool,
     /// The handler is to be dropped.
     stopped: AtomicBool,
     calls: Mutex<Calls>,
@@ -65,6 +67,9 @@ struct Calls {
 /// What the server wants of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
+    /// End what is under way, then the session.
+    Drain(Code),
+    /// End the session: its seat is wanted.
     Goodbye(Code),
     Reset,
 }
@@ -83,14 +88,19 @@ impl Place {
         self.reset.load(Ordering::Relaxed)
     }
 
-    /// What the server wants, if `said_goodbye` does not cover it; otherwise the connection's task is woken for it.
-    pub(super) fn poll_call(&self, cx: &mut Context<'_>, said_goodbye: bool) -> Poll<Call> {
+    /// The server drains, and has said so to this connection.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// What the server wants, if `leaving` does not cover it; otherwise the connection's task is woken for it.
+    pub(super) fn poll_call(&self, cx: &mut Context<'_>, leaving: bool) -> Poll<Call> {
         let mut calls = lock(&self.calls);
         if self.is_reset() {
             return Poll::Ready(Call::Reset);
         }
-        if let (Some(code), false) = (calls.goodbye, said_goodbye) {
-            return Poll::Ready(Call::Goodbye(code));
+        if let (Some(code), false) = (calls.goodbye, leaving) {
+            return Poll::Ready(if self.is_evicted() { Call::Goodbye(code) } else { Call::Drain(code) });
         }
         register(&mut calls.connection, cx);
         Poll::Pending
@@ -174,7 +184,10 @@ impl Seats {
         let places: Vec<_> = state.seats.values().map(Arc::clone).collect();
         let server = state.server.take();
         drop(state);
-        places.iter().for_each(|place| place.say_goodbye(drain.code));
+        for place in &places {
+            place.draining.store(true, Ordering::Relaxed);
+            place.say_goodbye(drain.code);
+        }
         server.into_iter().for_each(Waker::wake);
     }
 
@@ -218,6 +231,7 @@ impl Seats {
             active: AtomicU64::new((self.now)().as_nanos()),
             evicted: AtomicBool::new(false),
             reset: AtomicBool::new(false),
+            draining: AtomicBool::new(state.drain.is_some()),
             stopped: AtomicBool::new(false),
             calls: Mutex::new(calls),
         });

@@ -12,11 +12,14 @@ use duologue_core::{CloseIntent, Code, Event, InPlace, Protocol, Replies};
 use super::Runtime;
 use super::seats::{Call, Place, Seat};
 use crate::Connection;
+use crate::error::SendError;
 
 type ConnectionOf<P, R> = Connection<P, <R as Runtime>::Transport, <R as Runtime>::Clock>;
 
-/// A [`Connection`] from a [`Server`](super::Server). It hears when the server drains or needs its seat: the
-/// protocol's goodbye is then said by itself, and events go on up to `Closed`.
+/// A [`Connection`] from a [`Server`](super::Server). It hears when the server needs its seat: the protocol's goodbye is
+/// then said by itself, and events go on up to `Closed`. When the server drains the same happens, unless the protocol
+/// knows what is under way ([`Protocol::drain`]): then that is ended first, answers are still sent, and nothing new is
+/// taken up.
 pub struct Served<P: Protocol, R: Runtime> {
     // Before the seat, so that the connection has ended when the seat is free.
     connection: ConnectionOf<P, R>,
@@ -28,7 +31,7 @@ pub struct Served<P: Protocol, R: Runtime> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Heard {
     Nothing,
-    Goodbye,
+    Leave,
     Reset,
 }
 
@@ -71,6 +74,47 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
         poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.poll_handle(cx, reply_room, &mut handler))).await
     }
 
+    /// As [`Connection::send`]; what is sent first after the server began to drain knows of it.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    where
+        R::Clock: Clone,
+    {
+        self.hear_drain();
+        self.connection.send(command).await
+    }
+
+    /// As [`Connection::feed`], see [`send`](Self::send).
+    ///
+    /// # Errors
+    /// As [`Connection::feed`].
+    pub async fn feed(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    where
+        R::Clock: Clone,
+    {
+        self.hear_drain();
+        self.connection.feed(command).await
+    }
+
+    /// As [`Connection::try_send`], see [`send`](Self::send).
+    ///
+    /// # Errors
+    /// As [`Connection::try_send`].
+    pub fn try_send(&mut self, command: P::Command) -> Result<(), duologue_core::SendError<P::Command>> {
+        self.hear_drain();
+        self.connection.try_send(command)
+    }
+
+    /// A drain is heard before an answer is sent, so that the answer can say that it is the last. A protocol that has no
+    /// part in it says its goodbye when events are next awaited, behind the answer.
+    fn hear_drain(&mut self) {
+        if self.heard == Heard::Nothing && self.seat.place.is_draining() && self.connection.open.drain() {
+            self.heard = Heard::Leave;
+        }
+    }
+
     /// Polls the connection, and does what the server called for.
     fn poll_heard<T>(
         &mut self,
@@ -83,9 +127,13 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
             if polled.is_ready() || self.heard == Heard::Reset {
                 return polled;
             }
-            match self.seat.place.poll_call(cx, self.heard == Heard::Goodbye) {
+            match self.seat.place.poll_call(cx, self.heard == Heard::Leave) {
+                Poll::Ready(Call::Drain(code)) => {
+                    self.heard = Heard::Leave;
+                    self.connection.start_drain(code);
+                }
                 Poll::Ready(Call::Goodbye(code)) => {
-                    self.heard = Heard::Goodbye;
+                    self.heard = Heard::Leave;
                     self.connection.start_close(CloseIntent::Goodbye(code));
                 }
                 Poll::Ready(Call::Reset) => {

@@ -1,7 +1,8 @@
 //! F3: short connections, and which side is left with TIME_WAIT.
 //!
 //! A service had 28 218 sockets in TIME_WAIT for three clients: the side that sends FIN first carries them. Here the
-//! order is a policy, and the kernel is asked who carries them. Reuse of connections comes with the pool.
+//! order is a policy, and the kernel is asked who carries them. That there are so many at all is the other half of the
+//! case: see `f3_reuse`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -13,6 +13,7 @@
 mod f1_push;
 mod f2_black_hole;
 mod f2_dead_peer;
+mod f3_reuse;
 mod f3_time_wait;
 mod f4_half_close;
 mod f5_writers;
@@ -37,7 +38,7 @@ const CASE_LIMIT: Duration = Duration::from_secs(60);
     long_about = "Plays the five field cases on real loopback sockets:\n\
         F1  a server pushes while the client talks\n\
         F2  the peer of a big stream dies: stops reading, hangs, or vanishes\n\
-        F3  which side carries TIME_WAIT\n\
+        F3  short connections: which side carries TIME_WAIT, and reuse\n\
         F4  half-close, then go on receiving\n\
         F5  many writers against close and reconnect\n\
         The exit code is 0 if every case is good."
@@ -111,7 +112,7 @@ async fn play(case: Case, args: &Args) -> Outcome {
     let title = match case {
         Case::F1 => "F1  push while the peer talks",
         Case::F2 => "F2  dead peer under a big stream",
-        Case::F3 => "F3  who carries TIME_WAIT",
+        Case::F3 => "F3  naive and pooled clients, and who carries TIME_WAIT",
         Case::F4 => "F4  half-close, then keep receiving",
         Case::F5 => "F5  many writers against close and reconnect",
     };
@@ -121,7 +122,10 @@ async fn play(case: Case, args: &Args) -> Outcome {
         match case {
             Case::F1 => f1_push::play(outcome, args.frames, args.seed, &progress).await,
             Case::F2 => f2_dead_peer::play(outcome, args.seed, &progress).await,
-            Case::F3 => f3_time_wait::play(outcome, args.seed, &progress).await,
+            Case::F3 => {
+                let outcome = f3_time_wait::play(outcome, args.seed, &progress).await?;
+                f3_reuse::play(outcome, args.seed, &progress).await
+            }
             Case::F4 => f4_half_close::play(outcome, args.seed, &progress).await,
             Case::F5 => f5_writers::play(outcome, args.seed, &progress).await,
         }

@@ -128,12 +128,32 @@ impl Server {
         Ok(())
     }
 
-    pub(super) fn drain(&mut self, cx: &mut Cx<'_, Self>) {
-        self.draining = true;
-        let nothing_begun = !self.scan.has_begun() && !self.skipped_blank && !matches!(self.reading, Reading::Body(_));
-        if self.exchanges.is_empty() && nothing_begun && !self.is_upgraded() {
-            self.end_now(cx);
+    /// What was asked is answered; a request that is being received is the last.
+    pub(super) fn wind_down(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.is_upgraded() {
+            return;
         }
+        self.draining = true;
+        self.last_request = true;
+        if self.reading == Reading::Head && !self.head_has_begun() {
+            if self.exchanges.is_empty() {
+                return self.end_now(cx);
+            }
+            // What follows an offer to change the protocol may be the other one's.
+            if !self.exchanges.back().is_some_and(|back| back.upgrade) {
+                self.reading = Reading::Nothing;
+            }
+        }
+    }
+
+    fn head_has_begun(&self) -> bool {
+        self.scan.has_begun() || self.skipped_blank
+    }
+
+    /// The drain ends with the response to the front: no request follows it.
+    fn drains_with_this(&self) -> bool {
+        let head_follows = self.reading == Reading::Head && self.head_has_begun();
+        self.draining && self.exchanges.len() == 1 && !head_follows && self.violation.is_none()
     }
 
     /// 100 (Continue) by itself, once it is this request's turn.
@@ -157,7 +177,7 @@ impl Server {
         if !self.exchanges.is_empty() {
             return;
         }
-        if self.draining && !self.scan.has_begun() {
+        if self.draining && !self.head_has_begun() {
             self.end_now(cx);
         } else if self.peer_done {
             cx.finish();
@@ -256,7 +276,7 @@ impl Server {
         };
         let says_close = names_token(headers, &header::CONNECTION, "close");
         let closes = says_close
-            || self.draining
+            || self.drains_with_this()
             || !front.keep_alive
             // The client that still waits for 100 may or may not send its content: what follows cannot be told apart.
             || front.expects

@@ -54,7 +54,7 @@ pub enum ServerCommand {
     /// The response's content is complete. Trailers go only with [`Body::Stream`](crate::Body::Stream).
     End(Option<HeaderMap>),
     /// No further request is wanted: what was asked is answered, the last response says `Connection: close`, and the
-    /// session ends. At once, if nothing was asked.
+    /// session ends. At once, if nothing was asked. [`Session::drain`](duologue_core::Session::drain) does the same.
     Drain,
 }
 
@@ -252,7 +252,7 @@ impl Protocol for Server {
             ServerCommand::Continue => self.say_continue(cx),
             ServerCommand::Interim(response) => self.interim(cx, response),
             ServerCommand::Drain => {
-                self.drain(cx);
+                self.wind_down(cx);
                 Ok(())
             }
         };
@@ -261,6 +261,11 @@ impl Protocol for Server {
 
     fn timer(&mut self, cx: &mut Cx<'_, Self>, timer: Timer) -> Result<Step<ServerEvent>, Fault<Violation>> {
         self.timed_out(cx, timer)
+    }
+
+    fn drain(&mut self, cx: &mut Cx<'_, Self>) -> bool {
+        self.wind_down(cx);
+        !self.is_upgraded()
     }
 
     fn finish(&mut self, _cx: &mut Cx<'_, Self>) {

@@ -77,6 +77,14 @@ impl Parser {
         }
     }
 
+    /// Begins after the event with this id, seen in an earlier life.
+    #[must_use]
+    pub fn after(mut self, id: &str) -> Self {
+        self.id = String::from(id);
+        self.last_event_id = String::from(id);
+        self
+    }
+
     /// The parser for the next stream, after the connection was lost: an event that was not complete is forgotten, the
     /// last id and the retry time stay.
     #[must_use]

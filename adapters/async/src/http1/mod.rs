@@ -1,0 +1,16 @@
+//! HTTP/1.1 for applications: requests over pooled connections, and everything of [`duologue_http1`].
+//!
+//! Adapters name the runtime away; see `duologue_tokio::http1` for a worked example.
+
+mod client;
+mod error;
+mod events;
+mod exchange;
+
+#[doc(inline)]
+pub use duologue_http1::*;
+
+pub use client::HttpClient;
+pub use error::HttpError;
+pub use events::{EventSource, EventSourceError, EventSourceSetupError};
+pub use exchange::HttpResponse;

@@ -1,0 +1,167 @@
+//! HTTP/1.1 on plain threads: a pooled client, and server-sent events. A server is a [`crate::Server`] whose protocol is
+//! [`Server`].
+
+use std::fmt;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use duologue_core::pool::PoolStats;
+
+use crate::connection::wait_within;
+use crate::{PoolOptions, PoolSetupError, ReconnectOptions, Threads, wait};
+
+#[doc(inline)]
+pub use duologue_async::http1::*;
+
+use http::{HeaderMap, Uri};
+
+/// Asks HTTP/1.1 servers over connections that are used again. Clones share one pool. What is sent again by itself, and
+/// what is not: see [`duologue_async::http1::HttpClient`].
+#[derive(Clone)]
+pub struct HttpClient {
+    inner: duologue_async::http1::HttpClient<Threads>,
+}
+
+impl HttpClient {
+    /// A client with a pool of its own, and the pool's thread.
+    ///
+    /// # Errors
+    /// The pool's configuration cannot work, or there is no thread to be had.
+    pub fn new(settings: ClientSettings, options: PoolOptions) -> Result<Self, PoolSetupError> {
+        duologue_async::http1::HttpClient::new(settings, options).map(|inner| Self { inner })
+    }
+
+    /// Whether idempotent requests are sent again although the server may know of them. Default false.
+    #[must_use]
+    pub fn retry_idempotent(self, retry: bool) -> Self {
+        Self { inner: self.inner.retry_idempotent(retry) }
+    }
+
+    /// Sends a request with all its content, to the host that its URI names, and waits for the answer's head.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn request(&self, request: Request) -> Result<HttpResponse, HttpError> {
+        wait(self.inner.request(request)).map(|inner| HttpResponse { inner })
+    }
+
+    /// Asks for `uri`.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn get(&self, uri: Uri) -> Result<HttpResponse, HttpError> {
+        wait(self.inner.get(uri)).map(|inner| HttpResponse { inner })
+    }
+
+    /// The pool's counts now.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.inner.pool().stats()
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// An answer whose content is taken piece by piece. Its connection goes back to the pool with the content's end;
+/// **dropped** before that it ends its connection.
+pub struct HttpResponse {
+    inner: duologue_async::http1::HttpResponse<Threads>,
+}
+
+impl HttpResponse {
+    /// The status, the header fields, the framing.
+    #[must_use]
+    pub const fn head(&self) -> &ResponseHead {
+        self.inner.head()
+    }
+
+    /// The trailers, once the content is over and if there were any.
+    #[must_use]
+    pub const fn trailers(&self) -> Option<&HeaderMap> {
+        self.inner.trailers()
+    }
+
+    /// Waits for the next piece of the content; `None` at its end.
+    ///
+    /// # Errors
+    /// The connection ended inside the content.
+    pub fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        wait(self.inner.chunk())
+    }
+
+    /// All that is left of the content, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// It is longer, or the connection ended inside it.
+    pub fn bytes(&mut self, limit: usize) -> Result<Bytes, HttpError> {
+        wait(self.inner.bytes(limit))
+    }
+}
+
+impl fmt::Debug for HttpResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// Receives server-sent events, and connects again whenever the stream ends or breaks, with `Last-Event-ID`; see
+/// [`duologue_async::http1::EventSource`]. Everything happens while a thread waits for an event.
+pub struct EventSource {
+    inner: duologue_async::http1::EventSource<Threads>,
+}
+
+impl EventSource {
+    /// The events of `uri`. The first attempt to connect is made by the first wait.
+    ///
+    /// # Errors
+    /// See [`EventSourceSetupError`].
+    pub fn new(uri: Uri, options: ReconnectOptions) -> Result<Self, EventSourceSetupError> {
+        duologue_async::http1::EventSource::new(uri, options).map(|inner| Self { inner })
+    }
+
+    /// As [`new`](Self::new), with a request of one's own.
+    ///
+    /// # Errors
+    /// See [`EventSourceSetupError`].
+    pub fn with_request(request: Request, options: ReconnectOptions) -> Result<Self, EventSourceSetupError> {
+        duologue_async::http1::EventSource::with_request(request, options).map(|inner| Self { inner })
+    }
+
+    /// Waits for the next event; `None` once it was closed, or after an error.
+    ///
+    /// # Errors
+    /// It gave up: see [`EventSourceError`].
+    pub fn next_event(&mut self) -> Result<Option<sse::Event>, EventSourceError> {
+        wait(self.inner.next_event())
+    }
+
+    /// As [`next_event`](Self::next_event), but waits no longer than this: `Pending` if nothing came.
+    ///
+    /// # Errors
+    /// It gave up: see [`EventSourceError`].
+    pub fn next_event_within(&mut self, at_most: Duration) -> Poll<Result<Option<sse::Event>, EventSourceError>> {
+        wait_within(at_most, self.inner.next_event())
+    }
+
+    /// The id of the last event that was complete; empty if there was none.
+    #[must_use]
+    pub fn last_event_id(&self) -> String {
+        self.inner.last_event_id()
+    }
+
+    /// Begins to end it: events go on up to `None`.
+    pub fn close(&mut self) {
+        self.inner.close();
+    }
+}
+
+impl fmt::Debug for EventSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
