@@ -2,6 +2,7 @@
 
 pub mod netns;
 pub mod sockets;
+pub mod websocket;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]
