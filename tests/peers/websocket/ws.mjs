@@ -84,7 +84,8 @@ async function client() {
     socket = await open('/fin');
     await echoes(socket, 'a');
     socket._socket.end();
-    assert.equal((await socket.ended)[0], 1006);
+    // Ours still says goodbye to who stopped sending without a Close, and reports 1006 itself.
+    assert.equal((await socket.ended)[0], 1000);
     console.log('  text and binary, 64 MiB, fragments both ways, ping, close codes both ways, half-close');
 }
 
