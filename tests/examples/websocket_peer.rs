@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 use duologue_tests::websocket::{Abilities, check, killed, serve};
+use duologue_tests::websocket_writers;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -20,6 +21,14 @@ enum Role {
     Serve {
         #[arg(long)]
         deflate: bool,
+    },
+    /// Many writers against a foreign server that ends connection after connection.
+    Writers {
+        address: SocketAddr,
+        #[arg(long, default_value_t = 64)]
+        writers: u64,
+        #[arg(long, default_value_t = 1000)]
+        connections: usize,
     },
     /// Puts a foreign server through everything.
     Check {
@@ -42,6 +51,9 @@ enum Role {
 async fn main() -> ExitCode {
     match Args::parse().role {
         Role::Serve { deflate } => listen(deflate).await,
+        Role::Writers { address, writers, connections } => {
+            println!("  {:?}", websocket_writers::run(address, writers, connections).await);
+        }
         Role::Check { address, deflate, no_fragments, any_code, kill } => {
             let can = Abilities { deflate, fragments: !no_fragments, fin: true, echoes_code: !any_code };
             let checked = async {

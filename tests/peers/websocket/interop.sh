@@ -91,4 +91,7 @@ for library in ws websockets aiohttp; do
         kill "$pid"
     done
 done
+echo "64 writers, 1000 connections, ws as the server"
+serve node "$here/ws.mjs" reaper
+timeout 90 "$ours" writers "$address"
 echo "WebSocket interoperation: 3 libraries, both roles, with and without compression"

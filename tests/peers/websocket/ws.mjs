@@ -1,6 +1,7 @@
 // npm `ws` as a peer of tests/peers/websocket/interop.sh.
 //
 //     ws.mjs server                  echoes on a free port, which it prints, and does what tests/src/websocket.rs asks for
+//     ws.mjs reaper                  ends every connection after a few messages; see tests/src/websocket_writers.rs
 //     ws.mjs client ws://HOST:PORT   puts an echo server through everything
 //     ws.mjs victim ws://HOST:PORT   says one thing and waits to be killed
 import { createRequire } from 'node:module';
@@ -31,6 +32,31 @@ function server() {
             if (words[0] === 'fin') return socket.send('last', () => socket._socket.end());
             socket.send(data, { binary });
         });
+    });
+}
+
+// Says hello, keeps what comes under the name that the first message gives, and ends the connection after a while: by a
+// Close, by FIN or by a reset.
+function reaper() {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    const kept = new Map();
+    let connections = 0;
+    server.on('listening', () => console.log(`listening 127.0.0.1:${server.address().port}`));
+    server.on('connection', (socket, request) => {
+        if (request.url === '/report') {
+            return socket.send([...kept].map(([name, got]) => [name, ...got].join(' ')).join('\n'));
+        }
+        const end = [() => socket.close(1001, 'again'), () => socket.terminate(), () => socket._socket.resetAndDestroy()];
+        const how = end[connections++ % end.length];
+        const most = 1 + Math.floor(Math.random() * 150);
+        let got = null;
+        socket.on('error', () => {});
+        socket.on('message', (data) => {
+            if (got === null) kept.set(data.toString(), (got = []));
+            else got.push(data.toString());
+            if (got.length === most) how();
+        });
+        socket.send('hello');
     });
 }
 
@@ -96,6 +122,6 @@ async function victim() {
     setTimeout(() => {}, 60000);
 }
 
-const roles = { server, client, victim };
+const roles = { server, reaper, client, victim };
 await roles[role]();
 if (role === 'client') process.exit(0);
