@@ -187,3 +187,52 @@ async fn behind_somebody_elses_http_server() {
     drop(stream);
     timeout(PATIENCE, server).await.expect("it ends").expect("no panic");
 }
+
+#[tokio::test]
+async fn in_place_sessions_open_like_others() {
+    use duologue_core::{Config, Delivery};
+
+    let in_place = || Options::new().config(Config::new().delivery(Delivery::InPlace));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let handshake = ServerHandshake::new(Settings::new());
+        let (mut socket, opened) = websocket::accept(stream, handshake, &in_place()).await.expect("opened");
+        assert_eq!(opened.target, "/x");
+        loop {
+            let event = socket.handle(1024, |event, replies| {
+                if let Event::Text(text) = event {
+                    replies.send(Command::Text(text)).expect("room");
+                }
+            });
+            if let None | Some(SessionEvent::Closed(_)) = event.await {
+                return;
+            }
+        }
+    });
+    let connecting = websocket::connect(&format!("ws://{address}/x"), in_place());
+    let (mut socket, _) = timeout(PATIENCE, connecting).await.expect("in time").expect("opened");
+    // Nothing of the opening is left for the handler.
+    let mut got = Vec::new();
+    socket.send(Command::text("hello")).await.expect("sent");
+    while got.is_empty() {
+        let handled = poll_once_handled(&mut socket, &mut got);
+        timeout(PATIENCE, handled).await.expect("in time");
+    }
+    assert_eq!(got, ["Text(hello)"]);
+    assert!(timeout(PATIENCE, socket.close(Code(1000))).await.expect("in time").cause.is_orderly());
+    timeout(PATIENCE, server).await.expect("in time").expect("no panic");
+}
+
+/// Handles what comes until a message was seen.
+async fn poll_once_handled(socket: &mut websocket::WebSocketConnection, got: &mut Vec<String>) {
+    std::future::poll_fn(|cx| {
+        let event = socket.poll_handle(cx, 0, &mut |event, _replies: &mut _| match event {
+            Event::Text(text) => got.push(format!("Text({text})")),
+            other => got.push(format!("{other:?}")),
+        });
+        if got.is_empty() && event.is_pending() { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+}
