@@ -211,7 +211,8 @@ async fn in_place_sessions_open_like_others() {
             }
         }
     });
-    let connecting = websocket::connect(&format!("ws://{address}/x"), in_place());
+    let uri = format!("ws://{address}/x");
+    let connecting = websocket::connect(&uri, in_place());
     let (mut socket, _) = timeout(PATIENCE, connecting).await.expect("in time").expect("opened");
     // Nothing of the opening is left for the handler.
     let mut got = Vec::new();
@@ -221,7 +222,9 @@ async fn in_place_sessions_open_like_others() {
         timeout(PATIENCE, handled).await.expect("in time");
     }
     assert_eq!(got, ["Text(hello)"]);
-    assert!(timeout(PATIENCE, socket.close(Code(1000))).await.expect("in time").cause.is_orderly());
+    socket.start_close(duologue_core::CloseIntent::Goodbye(Code(1000)));
+    let ended = timeout(PATIENCE, socket.handle(0, |_, _| ())).await.expect("in time");
+    assert!(matches!(ended, Some(SessionEvent::Closed(closed)) if closed.cause == Cause::LocalClose(Code(1000))));
     timeout(PATIENCE, server).await.expect("in time").expect("no panic");
 }
 

@@ -332,7 +332,8 @@ impl<P: InPlace> Session<P> {
     {
         let now = self.observe(now);
         let mut handled = 0;
-        if self.decodes_ahead() {
+        // What the opening brought is taken before what follows it.
+        if self.decodes_ahead() || self.event.is_some() {
             return handled;
         }
         let reply_room = reply_room.min(self.tx.limit());
