@@ -294,8 +294,7 @@ pub enum Delivery {
     /// As owned events from `poll_event`. One message is decoded ahead.
     #[default]
     Owned,
-    /// By a handler that sees each message in place: `Session::handle`. Nothing is decoded ahead, apart from the
-    /// protocol's opening, which comes as owned events.
+    /// By a handler that sees each message in place: `Session::handle`. Nothing is decoded ahead.
     InPlace,
 }
 

@@ -374,7 +374,7 @@ impl<P: Protocol> Session<P> {
         self.event.is_some()
             || !self.late.is_empty()
             || self.protocol.has_event()
-            || (self.config.delivery == Delivery::InPlace && self.opening == Opening::Established && self.can_decode())
+            || (self.config.delivery == Delivery::InPlace && self.can_decode())
     }
 
     /// When a byte last moved in either direction, or when the session started.

@@ -69,12 +69,11 @@ impl<P: Protocol> Session<P> {
     /// itself is never held up by messages that nobody has taken yet, up to the first of them.
     #[inline]
     pub(super) fn decode_ahead(&mut self, now: Instant) {
-        if !self.decodes_ahead() {
+        if self.config.delivery == Delivery::InPlace {
             return;
         }
-        let owned = self.config.delivery != Delivery::InPlace;
         // Messages that timers made meanwhile are taken before further ones of a peer that never pauses.
-        while self.event.is_none() && self.late.is_empty() && self.can_decode() && (owned || self.decodes_ahead()) {
+        while self.event.is_none() && self.late.is_empty() && self.can_decode() {
             let before = self.rx.len();
             let step = self.protocol.decode(&mut context!(self, now), &mut self.rx);
             match step {
@@ -91,13 +90,6 @@ impl<P: Protocol> Session<P> {
                 }
             }
         }
-    }
-
-    /// Messages are decoded before they are asked for: always as owned events, and during the opening in place too, for
-    /// whoever waits for that has nothing to handle yet.
-    #[inline]
-    fn decodes_ahead(&self) -> bool {
-        self.config.delivery != Delivery::InPlace || self.opening == Opening::Handshaking
     }
 
     /// What a decoding step means for the session; the message, if it made one.
@@ -324,16 +316,14 @@ impl<P: InPlace> Session<P> {
     /// many. Before each, at least `reply_room` bytes must be free in the send queue; otherwise it stops, and goes
     /// on when it is called after bytes were transmitted. With a `reply_room` of 0 it never waits for that.
     ///
-    /// Only for sessions made with [`Delivery::InPlace`]; otherwise messages are events and this does nothing. So it does
-    /// until the protocol is established: what the opening brings comes from [`poll_event`](Self::poll_event).
+    /// Only for sessions made with [`Delivery::InPlace`]; otherwise messages are events and this does nothing.
     pub fn handle<H>(&mut self, now: Instant, reply_room: usize, budget: usize, mut handler: H) -> usize
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
         let now = self.observe(now);
         let mut handled = 0;
-        // What the opening brought is taken before what follows it.
-        if self.decodes_ahead() || self.event.is_some() {
+        if self.config.delivery != Delivery::InPlace {
             return handled;
         }
         let reply_room = reply_room.min(self.tx.limit());
