@@ -2,6 +2,8 @@
 
 pub mod netns;
 pub mod sockets;
+pub mod websocket;
+pub mod websocket_writers;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

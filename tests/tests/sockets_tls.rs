@@ -12,8 +12,8 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-/// Two ends of a TLS connection with a certificate made for it: the dialling one first.
-async fn tls_pair() -> (client::TlsStream<TcpStream>, server::TlsStream<TcpStream>) {
+/// Both sides of TLS with a certificate made for it.
+fn tls() -> (TlsConnector, TlsAcceptor) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(made.key_pair.serialize_der().into());
@@ -22,7 +22,12 @@ async fn tls_pair() -> (client::TlsStream<TcpStream>, server::TlsStream<TcpStrea
     let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let server = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
     let acceptor = TlsAcceptor::from(Arc::new(server.expect("a server configuration")));
-    let connector = TlsConnector::from(Arc::new(client));
+    (TlsConnector::from(Arc::new(client)), acceptor)
+}
+
+/// Two ends of a TLS connection: the dialling one first.
+async fn tls_pair() -> (client::TlsStream<TcpStream>, server::TlsStream<TcpStream>) {
+    let (connector, acceptor) = tls();
     let (dialled, accepted) = tcp_pair().await;
     let name = ServerName::try_from("localhost").expect("a name");
     let (client, server) =
@@ -135,4 +140,67 @@ async fn a_dropped_connection_is_not_truncated_for_the_peer() {
     let mut wire = Vec::new();
     step("reading", client.read_to_end(&mut wire)).await.unwrap();
     assert_eq!(parse(&wire).0, [b"last"]);
+}
+
+#[tokio::test]
+async fn a_secure_websocket_talks_and_closes() {
+    use duologue_tokio::websocket::{self, Command, Event as Told, ServerHandshake, Settings};
+
+    let (connector, acceptor) = tls();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = acceptor.accept(stream).await.unwrap();
+        let handshake = ServerHandshake::new(Settings::new());
+        let (mut socket, opened) = websocket::accept_stream(stream, handshake, &Options::new()).await.unwrap();
+        assert_eq!(opened.target, "/secure");
+        while let Some(event) = socket.next_event().await {
+            if let Event::App(Told::Text(text)) = event {
+                socket.send(Command::Text(text)).await.unwrap();
+            }
+        }
+        socket.closed().await.cause
+    });
+    let uri = format!("wss://localhost:{port}/secure");
+    let connecting = websocket::connect_tls(&uri, connector, Options::new());
+    let (mut socket, _) = step("opening", connecting).await.expect("a secure WebSocket");
+    socket.send(Command::text("hello")).await.unwrap();
+    assert_eq!(step("the echo", socket.next_event()).await, Some(Event::App(Told::Text("hello".into()))));
+    assert_eq!(step("closing", socket.close(Code(4000))).await.cause, Cause::LocalClose(Code(4000)));
+    assert_eq!(step("the server", server).await.unwrap(), Cause::PeerClose(Code(4000)));
+}
+
+#[tokio::test]
+async fn one_deadline_bounds_connecting_tls_and_the_opening() {
+    use duologue_tokio::websocket::{self, OpenError};
+    use std::time::{Duration, Instant};
+
+    let within = Duration::from_millis(400);
+    // Silent from the first byte on, or once TLS stands: two thirds of the time are gone by then.
+    for silent_before_tls in [true, false] {
+        let (connector, acceptor) = tls();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if silent_before_tls {
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+                return;
+            }
+            tokio::time::sleep(within * 2 / 3).await;
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        });
+        let start = Instant::now();
+        let uri = format!("wss://localhost:{port}/");
+        let connecting = websocket::connect_tls(&uri, connector, Options::new().connect_within(within));
+        let Err(error) = step("the deadline", connecting).await else { panic!("there is nobody") };
+        let doing = if silent_before_tls { "opening TLS" } else { "opening the protocol" };
+        assert!(matches!(&error, OpenError::Connect(_)) && error.to_string().contains(doing), "{error}");
+        assert!(start.elapsed() < within * 3 / 2, "one deadline, not one for each: {:?}", start.elapsed());
+        step("the server", server).await.unwrap();
+    }
 }

@@ -53,6 +53,19 @@ pub async fn open<S: ByteStream>(
     neutral::open::<_, StreamTransport<S>, Clock>(crate::AsIs(stream), handshake, options).await
 }
 
+/// A client that connects again whenever its connection ends; see [`Reconnecting`](crate::Reconnecting).
+/// `address` is `host:port`.
+///
+/// # Errors
+/// The request cannot be asked, or the pauses cannot work; nothing was tried. What fails later is an event.
+pub fn reconnecting(
+    address: impl std::fmt::Display,
+    handshake: ClientHandshake,
+    options: duologue_async::ReconnectOptions,
+) -> Result<crate::Reconnecting<WebSocket>, OpenError> {
+    neutral::reconnecting(address, handshake, options)
+}
+
 /// Waits for a request on an accepted TCP stream, and answers it.
 ///
 /// # Errors

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use duologue_core::Event as SessionEvent;
 use duologue_core::driver::{Timekeeper, Transport};
+use duologue_core::reconnect::BackoffError;
 use thiserror::Error;
 
-use crate::{Adopt, ConnectError, Connection, Dial, Options};
+use crate::{Adopt, ConnectError, Connection, Dial, Options, ReconnectOptions, Reconnecting, Redial};
 
 #[doc(inline)]
 pub use duologue_websocket::*;
@@ -25,6 +26,9 @@ pub enum OpenError {
     /// What was to be asked cannot be asked; nothing was sent.
     #[error("not a request: {0}")]
     Request(#[source] HandshakeError),
+    /// The pauses between attempts cannot work; nothing was tried.
+    #[error(transparent)]
+    Pauses(#[from] BackoffError),
     /// Connecting or the handshake failed.
     #[error(transparent)]
     Connect(#[from] ConnectError<Violation>),
@@ -106,6 +110,22 @@ where
     let mut connection = Connection::accept(stream, WebSocket::server(handshake), &options)?;
     let opened = opened(&mut connection).await?;
     Ok((connection, opened))
+}
+
+/// A client of `address` (`host:port`) that asks anew on every connection. Each brings [`Event::Opened`] first; only what
+/// comes after it proves a connection useful, so that a server that opens and drops is not dialled at full speed.
+///
+/// # Errors
+/// The request cannot be asked, or the pauses cannot work; nothing was tried. What fails later is an event.
+pub fn reconnecting<R: Redial>(
+    address: impl std::fmt::Display,
+    handshake: ClientHandshake,
+    mut options: ReconnectOptions,
+) -> Result<Reconnecting<WebSocket, R>, OpenError> {
+    options.connection = fitted(options.connection, handshake.current_settings(), Role::Client);
+    let checked = handshake.checked().map_err(OpenError::Request)?;
+    let client = Reconnecting::new(address, move |_| checked.clone().into(), options)?;
+    Ok(client.useful_if(|event| !matches!(event, Event::Opened(_))))
 }
 
 /// `options` with room for what the settings need, and the order of closing that RFC 6455 section 7.1.1 wants; see

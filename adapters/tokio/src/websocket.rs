@@ -86,6 +86,19 @@ pub async fn open<S: ByteStream>(
     neutral::open::<_, StreamTransport<S>, Clock>(crate::AsIs(stream), handshake, options).await
 }
 
+/// A client that connects again whenever its connection ends; see [`Reconnecting`](crate::Reconnecting).
+/// `address` is `host:port`.
+///
+/// # Errors
+/// The request cannot be asked, or the pauses cannot work; nothing was tried. What fails later is an event.
+pub fn reconnecting(
+    address: impl std::fmt::Display,
+    handshake: ClientHandshake,
+    options: duologue_async::ReconnectOptions,
+) -> Result<crate::Reconnecting<WebSocket>, OpenError> {
+    neutral::reconnecting(address, handshake, options)
+}
+
 /// Waits for a request on an accepted TCP stream, and answers it.
 ///
 /// # Errors
@@ -110,8 +123,8 @@ pub async fn accept_stream<S: ByteStream>(
     neutral::accept::<_, StreamTransport<S>, Clock>(crate::AsIs(stream), handshake, options).await
 }
 
-/// Connects to a `wss://` address over TLS, within [`Options::connect_within`]
-/// for each of connecting and the TLS handshake.
+/// Connects to a `wss://` address over TLS: connecting, the TLS handshake and the opening all within
+/// [`Options::connect_within`].
 ///
 /// # Errors
 /// See [`OpenError`]; what TLS refuses is a fault of the transport.
@@ -128,16 +141,17 @@ pub async fn connect_tls(
     if !uri.secure {
         return Err(handshake::UriError::Scheme.into());
     }
+    let deadline = tokio::time::Instant::now() + options.connect_within;
     let timed_out = |doing| ConnectError::TimedOut { after: options.connect_within, doing };
     let failed = |error: &std::io::Error| ConnectError::Transport(crate::fault(error, Operation::Connect));
     let name = tokio_rustls::rustls::pki_types::ServerName::try_from(uri.host.clone())
         .map_err(|_| handshake::UriError::Host)?;
     let dialled = <StreamTransport<TcpStream> as Dial<_>>::dial((uri.host, uri.port), &options);
-    let within = options.connect_within;
-    let transport = tokio::time::timeout(within, dialled).await.map_err(|_| timed_out("connecting"))?;
+    let transport = tokio::time::timeout_at(deadline, dialled).await.map_err(|_| timed_out("connecting"))?;
     let stream = transport.map_err(ConnectError::Transport)?.into_stream();
     let stream = stream.ok_or(ConnectError::Transport(TransportFault::new(FaultKind::Other, Operation::Connect)))?;
-    let tls = tokio::time::timeout(within, tls.connect(name, stream)).await.map_err(|_| timed_out("opening TLS"))?;
-    let stream = tls.map_err(|e| failed(&e))?;
-    open(stream, ClientHandshake::new(uri.authority, uri.target), &options).await
+    let secured = tokio::time::timeout_at(deadline, tls.connect(name, stream)).await;
+    let stream = secured.map_err(|_| timed_out("opening TLS"))?.map_err(|e| failed(&e))?;
+    let opening = open(stream, ClientHandshake::new(uri.authority, uri.target), &options);
+    tokio::time::timeout_at(deadline, opening).await.map_err(|_| timed_out("opening the protocol"))?
 }

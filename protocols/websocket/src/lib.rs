@@ -18,7 +18,7 @@ mod utf8;
 pub mod wire;
 
 pub use error::Violation;
-pub use handshake::{ClientHandshake, Opened, Rejection, ServerHandshake};
+pub use handshake::{CheckedHandshake, ClientHandshake, Opened, Rejection, ServerHandshake};
 pub use machine::WebSocket;
 pub use message::{AsBytes, Command, Event, Kind, Part, Role, Text};
 pub use settings::{Deflate, Limits, Settings};

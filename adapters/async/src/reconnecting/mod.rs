@@ -31,6 +31,8 @@ enum State<P: SendProtocol, R: Redial> {
 type Make<P> = Box<dyn FnMut(Generation) -> P + Send>;
 /// Tells what goes out first on a connection.
 type First<C> = Box<dyn FnMut(Generation) -> Vec<C> + Send>;
+/// Tells whether an event proves its connection useful.
+type Proof<E> = Box<dyn FnMut(&E) -> bool + Send>;
 
 /// One logical client over any number of connections, one after the other. Its [`sender`](Self::sender)s survive them;
 /// what a sender was told is true of one connection, whose [`Generation`] it gets.
@@ -43,6 +45,7 @@ pub struct Reconnecting<P: SendProtocol<Command: Clone>, R: Redial> {
     options: ReconnectOptions,
     make: Make<P>,
     first: First<P::Command>,
+    proof: Proof<P::Event>,
     machine: Reconnect,
     clock: R::Clock,
     link: Link<P, R>,
@@ -74,6 +77,7 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
             options,
             make: Box::new(make_protocol),
             first: Box::new(|_| Vec::new()),
+            proof: Box::new(|_| true),
             machine,
             clock,
             link: (Generation(0), State::Down),
@@ -85,6 +89,14 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
     #[must_use]
     pub fn resubscribe(mut self, first: impl FnMut(Generation) -> Vec<P::Command> + Send + 'static) -> Self {
         self.first = Box::new(first);
+        self
+    }
+
+    /// Sets which events prove a connection useful while [`ReconnectOptions::message_proves_use`]: not those of an opening,
+    /// as a rule. All do if this is not said.
+    #[must_use]
+    pub fn useful_if(mut self, proof: impl FnMut(&P::Event) -> bool + Send + 'static) -> Self {
+        self.proof = Box::new(proof);
         self
     }
 
@@ -185,7 +197,7 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
         let Poll::Ready(event) = polled else { return Poll::Pending };
         Poll::Ready(match event {
             Some(Event::App(event)) => {
-                if self.options.message_proves_use {
+                if self.options.message_proves_use && (self.proof)(&event) {
                     self.machine.proved_useful(generation);
                 }
                 Some(ReconnectEvent::App { generation, event })

@@ -1,6 +1,7 @@
 //! The client's side: what we ask for, and whether the answer grants it (RFC 6455 section 4.1).
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::head::{ResponseHead, all, one, tokens};
@@ -61,6 +62,15 @@ impl ClientHandshake {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The same, known to be something that can be sent.
+    ///
+    /// # Errors
+    /// What cannot stand in a request.
+    pub fn checked(self) -> Result<CheckedHandshake, HandshakeError> {
+        self.check()?;
+        Ok(CheckedHandshake { settings: Arc::new(self.settings), handshake: self })
     }
 
     fn deflate(&self) -> Option<&Deflate> {
@@ -142,4 +152,12 @@ impl ClientHandshake {
         let owned = |(name, value): &(&str, &[u8])| (String::from(*name), value.to_vec());
         Ok(Opened { target: self.target.clone(), subprotocol, deflate, headers: fields.iter().map(owned).collect() })
     }
+}
+
+/// A [`ClientHandshake`] that can be sent, as often as wanted: who connects again and again makes each connection's
+/// [`WebSocket`](crate::WebSocket) of one.
+#[derive(Clone, Debug)]
+pub struct CheckedHandshake {
+    pub(crate) handshake: ClientHandshake,
+    pub(crate) settings: Arc<Settings>,
 }

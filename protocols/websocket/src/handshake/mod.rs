@@ -15,7 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-pub use client::ClientHandshake;
+pub use client::{CheckedHandshake, ClientHandshake};
 pub use error::{HandshakeError, Rejection};
 pub use extension::DeflateParams;
 pub use head::RequestHead;

@@ -25,7 +25,7 @@ use duologue_core::{
 
 use crate::deflate::Deflate;
 use crate::error::Violation;
-use crate::handshake::{ClientHandshake, DeflateParams, HandshakeError, Opened, ServerHandshake};
+use crate::handshake::{CheckedHandshake, ClientHandshake, DeflateParams, HandshakeError, Opened, ServerHandshake};
 use crate::message::{Command, Event, Kind, Part, Role, Text};
 use crate::settings::Settings;
 use crate::utf8::Utf8;
@@ -141,9 +141,7 @@ impl WebSocket {
     /// # Errors
     /// What cannot stand in a request.
     pub fn client(handshake: ClientHandshake) -> Result<Self, HandshakeError> {
-        handshake.check()?;
-        let settings = Shared::Own(Arc::new(handshake.settings));
-        Ok(Self::new(Role::Client, settings, Some(Opening::client(handshake))))
+        Ok(handshake.checked()?.into())
     }
 
     /// A server that waits for a request.
@@ -220,6 +218,13 @@ impl WebSocket {
 
     fn limits(&self) -> &crate::Limits {
         &self.settings.get().limits
+    }
+}
+
+impl From<CheckedHandshake> for WebSocket {
+    /// A client that opens the conversation with this request.
+    fn from(checked: CheckedHandshake) -> Self {
+        Self::new(Role::Client, Shared::Own(checked.settings), Some(Opening::client(checked.handshake)))
     }
 }
 
