@@ -112,8 +112,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
     #[inline]
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
-        if self.session.has_event() {
-            return Poll::Ready(self.next_ready());
+        let ready = self.next_ready();
+        if ready.is_some() {
+            return Poll::Ready(ready);
         }
         for _ in 0..ROUNDS {
             if self.session.is_over() {
@@ -121,8 +122,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             }
             let round = self.round(cx);
             // The clock was read in this round.
-            if self.session.has_event() {
-                return Poll::Ready(self.session.poll_event(self.now));
+            let event = self.session.poll_event(self.now);
+            if event.is_some() {
+                return Poll::Ready(event);
             }
             match round {
                 Round::Moved => {}

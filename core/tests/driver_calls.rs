@@ -11,8 +11,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use duologue_core::driver::{Driver, Timekeeper, Transport};
 use duologue_core::framed::{Delimited, Framed};
 use duologue_core::{
-    Cause, CloseIntent, Code, Config, Event, FaultKind, Instant, Operation, Release, Session, TimeoutReason, Timeouts,
-    TransportFault,
+    Cause, CloseIntent, Code, Config, Delivery, Event, FaultKind, Instant, Operation, Release, Replies, Session,
+    TimeoutReason, Timeouts, TransportFault,
 };
 
 #[derive(Default)]
@@ -255,4 +255,17 @@ fn a_deadline_that_comes_before_the_alarm_is_armed_instead() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn messages_that_wait_for_a_handler_are_no_event_and_no_end() {
+    let told = Told { incoming: VecDeque::from([&b"one\ntwo\n"[..]]), ..Told::default() };
+    let mut driver = driver(Config::new().delivery(Delivery::InPlace), told);
+    assert!(driver.poll_event(&mut context()).is_pending(), "the message is there, for `poll_handle` only");
+    assert!(driver.poll_event(&mut context()).is_pending());
+    let mut seen = Vec::new();
+    let handled =
+        driver.poll_handle(&mut context(), 0, &mut |line: &[u8], _: &mut Replies<'_, '_, _>| seen.push(line.to_vec()));
+    assert!(handled.is_pending());
+    assert_eq!(seen, [b"one", b"two"]);
 }
