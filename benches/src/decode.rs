@@ -28,6 +28,8 @@ const MAX: usize = 8 << 10;
 pub enum Decoder {
     /// Length prefix, by hand.
     PrefixByHand,
+    /// Length prefix, by hand, each payload as `Bytes` of its own: what owning alone costs.
+    PrefixByHandOwned,
     /// Length prefix, tokio-util's `LengthDelimitedCodec`.
     PrefixTokioUtil,
     /// Length prefix, a session's `poll_event`.
@@ -45,12 +47,14 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    const PREFIX: [Self; 4] = [Self::PrefixByHand, Self::PrefixTokioUtil, Self::PrefixOwned, Self::PrefixBorrowed];
+    const PREFIX: [Self; 5] =
+        [Self::PrefixByHand, Self::PrefixByHandOwned, Self::PrefixTokioUtil, Self::PrefixOwned, Self::PrefixBorrowed];
     const LINES: [Self; 4] = [Self::LinesByHand, Self::LinesTokioUtil, Self::LinesOwned, Self::LinesBorrowed];
 
     fn series(self) -> Series {
         match self {
             Self::PrefixByHand | Self::LinesByHand => Series::new("by-hand", None),
+            Self::PrefixByHandOwned => Series::new("by-hand, as Bytes", None),
             Self::PrefixTokioUtil => Series::new("tokio-util", None),
             Self::LinesTokioUtil => Series::new("tokio-util lines", None),
             Self::PrefixOwned | Self::LinesOwned => Series::new("duologue-owned", Some(3.0)),
@@ -67,6 +71,7 @@ impl Decoder {
         match self {
             Self::PrefixByHand => by_hand(wire, take_prefixed),
             Self::LinesByHand => by_hand(wire, take_line),
+            Self::PrefixByHandOwned => by_hand_owned(wire),
             Self::PrefixTokioUtil => {
                 tokio_util(wire, LengthDelimitedCodec::builder().max_frame_length(MAX).new_codec())
             }
@@ -92,7 +97,7 @@ pub(crate) fn compare(args: &Args) -> Vec<Comparison> {
     vec![rounds(args, prefix, Decoder::PREFIX), rounds(args, lines, Decoder::LINES)]
 }
 
-fn rounds(args: &Args, title: &'static str, decoders: [Decoder; 4]) -> Comparison {
+fn rounds<const N: usize>(args: &Args, title: &'static str, decoders: [Decoder; N]) -> Comparison {
     let slices = args.decoded_frames().div_ceil(SLICE);
     let mut series: Vec<_> = decoders.iter().map(|decoder| decoder.series()).collect();
     for round in 1..=args.rounds() {
@@ -190,6 +195,24 @@ fn take_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
             _ => from = cr + 1,
         }
     }
+}
+
+/// As `by_hand`, but each payload becomes `Bytes` that the application could keep.
+fn by_hand_owned(wire: &Wire) -> u64 {
+    let mut buffer = BytesMut::with_capacity(CHUNK + MAX);
+    let mut sum = 0;
+    wire.for_each_chunk(|chunk| {
+        buffer.reserve(chunk.len());
+        buffer.extend_from_slice(chunk);
+        while let Some((payload, consumed)) = take_prefixed(&buffer) {
+            let start = consumed - payload.len();
+            let mut frame = buffer.split_to(consumed).freeze();
+            frame.advance(start);
+            note(&mut sum, &frame);
+        }
+    });
+    assert!(!buffer.has_remaining(), "everything was decoded");
+    sum
 }
 
 fn tokio_util<D>(wire: &Wire, mut decoder: D) -> u64
