@@ -53,7 +53,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
         if !self.early.is_empty() {
             return self.early.pop_front();
         }
-        // Moved as little as possible: an event is larger than what is done with it.
+        // A message is not the end, and is moved as little as possible: it is larger than what is done with it.
+        if self.driver.session().has_message() {
+            return self.driver.next_ready();
+        }
         let mut event = self.driver.next_ready();
         self.note(&mut event);
         event
