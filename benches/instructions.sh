@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 few=20000
 many=120000
-all="prefix-by-hand prefix-tokio-util prefix-owned prefix-borrowed lines-by-hand lines-tokio-util lines-owned lines-borrowed"
+all="prefix-by-hand prefix-by-hand-owned prefix-tokio-util prefix-owned prefix-borrowed lines-by-hand lines-tokio-util lines-owned lines-borrowed"
 [ $# -gt 0 ] || set -- $all
 
 command -v valgrind >/dev/null || { echo "valgrind is not installed" >&2; exit 1; }
