@@ -3,6 +3,8 @@
 # toolchain or cargo-fuzz the committed corpora are replayed and nothing more.
 #
 #   FUZZ_SECONDS          seconds for each target, default 15
+#   FUZZ_RUNS             runs of each target at most, default 100 000. They are the same every time, so that this tells of a
+#                         change and not of luck; new ground is for fuzz/run-long.sh
 #   FUZZ_CANARY_SECONDS   the canary's budget, default 60: it is over as soon as the bug is found
 #   FUZZ_SANITIZER        none (default: the crates have no unsafe code), or address, which is three times as slow
 set -euo pipefail
@@ -19,6 +21,7 @@ if ! why=$(fuzz_tools); then
 fi
 
 seconds=${FUZZ_SECONDS:-15}
+runs=${FUZZ_RUNS:-100000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fuzz_build
@@ -29,7 +32,7 @@ for target in $(fuzz_targets); do
     mkdir -p "$work/grown/$target" "$work/artifacts"
     # New inputs go into the first folder; the committed ones are only read.
     if timeout $((seconds + 60)) "$(fuzz_binary "$target")" "$work/grown/$target" "fuzz/corpus/$target" \
-        -max_total_time="$seconds" -artifact_prefix="$work/artifacts/$target-" $(fuzz_options "$target") \
+        -max_total_time="$seconds" -runs="$runs" -seed=1 -artifact_prefix="$work/artifacts/$target-" $(fuzz_options "$target") \
         >"$work/$target.log" 2>&1; then
         printf '%-10s %s\n' "$target" "$(grep -a 'DONE' "$work/$target.log" | tail -1)"
     else

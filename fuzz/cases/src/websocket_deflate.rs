@@ -7,7 +7,7 @@ use duologue_core::{Cause, Config, Event as SessionEvent, Session, Timeouts};
 use duologue_websocket::{
     ClientHandshake, Command, Deflate, Event, Limits, Role, ServerHandshake, Settings, WebSocket,
 };
-use flate2::{Decompress, FlushDecompress};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use crate::play::{NOW, drain, play};
 
@@ -131,10 +131,17 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// RFC 7692 section 7.2.2 word for word: append 00 00 FF FF and inflate.
+/// RFC 7692 section 7.2.2 word for word: append 00 00 FF FF and inflate. What follows a final block begins anew (7.2.3.5).
 fn reference(payload: &[u8]) -> Option<Vec<u8>> {
     let bytes = [payload, &[0, 0, 0xFF, 0xFF]].concat();
     let mut out = Vec::with_capacity(2 * MAX_MESSAGE as usize);
-    Decompress::new(false).decompress_vec(&bytes, &mut out, FlushDecompress::Sync).ok()?;
-    Some(out)
+    let mut rest = &bytes[..];
+    loop {
+        let mut stream = Decompress::new(false);
+        let status = stream.decompress_vec(rest, &mut out, FlushDecompress::Sync).ok()?;
+        rest = rest.get(stream.total_in() as usize..)?;
+        if status != Status::StreamEnd || rest.is_empty() {
+            return Some(out);
+        }
+    }
 }
