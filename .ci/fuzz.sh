@@ -3,7 +3,7 @@
 # toolchain or cargo-fuzz the committed corpora are replayed and nothing more.
 #
 #   FUZZ_SECONDS          seconds for each target, default 15
-#   FUZZ_RUNS             runs of each target at most, default 100 000. They are the same every time, so that this tells of a
+#   FUZZ_RUNS             runs of each target at most, default 20 000. They are the same every time, so that this tells of a
 #                         change and not of luck; new ground is for fuzz/run-long.sh
 #   FUZZ_CANARY_SECONDS   the canary's budget, default 60: it is over as soon as the bug is found
 #   FUZZ_SANITIZER        none (default: the crates have no unsafe code), or address, which is three times as slow
@@ -21,7 +21,7 @@ if ! why=$(fuzz_tools); then
 fi
 
 seconds=${FUZZ_SECONDS:-15}
-runs=${FUZZ_RUNS:-100000}
+runs=${FUZZ_RUNS:-20000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fuzz_build
