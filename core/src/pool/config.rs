@@ -31,7 +31,7 @@ pub struct PoolConfig {
     /// By how much `idle` and `life` are shortened at random, in percent, so that connections made together do not end
     /// together. Default 20.
     pub jitter_percent: u8,
-    /// A connection that was idle for this long is probed before it is given out. Default never.
+    /// A connection that was idle for this long is probed before it is given out; more than 0. Default never.
     pub probe_after: Option<Duration>,
     /// A probe that is not answered in this time failed. Default 5 s.
     pub probe_within: Duration,
@@ -105,6 +105,7 @@ impl PoolConfig {
             ("dial_within", Some(self.dial_within)),
             ("idle", self.idle),
             ("life", self.life),
+            ("probe_after", self.probe_after),
             ("probe_within", Some(self.probe_within)),
             ("warm_retry", Some(self.warm_retry)),
         ];

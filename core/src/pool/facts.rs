@@ -207,6 +207,8 @@ impl<K: Ord + Clone> Pool<K> {
         if let Some(target) = self.targets.get_mut(&slot.target) {
             target.open -= 1;
             if first == Some(Side::Local) {
+                // Its alarm moves with the last one: who never rests would count all that there ever were.
+                target.forget_time_wait(now);
                 target.time_wait.push_back(now.after(self.config.ports.time_wait));
             }
         }
@@ -215,8 +217,8 @@ impl<K: Ord + Clone> Pool<K> {
 
     /// Does what is due. Every other call does it as well.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, _)) = self.alarms.first() {
-            if *at > now {
+        while let Some(at) = self.alarms.first().map(|(at, _)| *at) {
+            if at > now {
                 return;
             }
             let Some((_, alarm)) = self.alarms.pop_first() else { return };
@@ -231,7 +233,8 @@ impl<K: Ord + Clone> Pool<K> {
                     self.refresh(&key);
                 }
                 Alarm::Warm(key) => {
-                    if let Some(target) = self.targets.get_mut(&key) {
+                    // A connection may have come up since, and a later pause begun.
+                    if let Some(target) = self.targets.get_mut(&key).filter(|target| target.warm_after == Some(at)) {
                         target.warm_after = None;
                     }
                     self.refresh(&key);

@@ -85,7 +85,8 @@ impl<P: Protocol> Session<P> {
             if self.tx.ledger().held > 0 || !self.protocol.quiescent() {
                 self.with_protocol(now, |protocol, cx| protocol.refill(cx));
             } else if self.protocol.wants_fill() {
-                self.fill(now);
+                // It fills, and whatever it asks for meanwhile (to close, to finish) is done.
+                self.after_protocol(now);
             }
             self.wake_writer();
         }

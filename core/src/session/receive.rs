@@ -133,7 +133,9 @@ impl<P: Protocol> Session<P> {
                 self.starved = true;
                 self.blocked = core::mem::take(&mut self.link.awaits_command);
                 // Who waits for our own command is not late.
-                if !self.blocked && !self.rx.is_empty() {
+                if self.blocked {
+                    self.part_since = None;
+                } else if !self.rx.is_empty() {
                     self.part_since.get_or_insert(now);
                 }
                 self.rx.set_hint(hint);

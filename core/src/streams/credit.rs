@@ -154,7 +154,7 @@ impl RecvCredit {
     #[inline]
     pub(super) fn is_due(&self, fraction: u8) -> bool {
         let returnable = self.returnable();
-        returnable > 0 && returnable >= i64::from(self.window >> fraction)
+        returnable > 0 && returnable >= i64::from(self.window.checked_shr(u32::from(fraction)).unwrap_or(0))
     }
 
     /// Gives everything that is returnable, and tells how much that is.

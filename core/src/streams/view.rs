@@ -188,6 +188,10 @@ impl<D> StreamMut<'_, D> {
         let Some(stream) = self.stream().filter(|stream| !stream.flags.has(Flags::CLOSED | Flags::TOLD)) else {
             return Ok(());
         };
+        // And so did what was taken when reading stopped.
+        if matches!(stream.recv, StreamRecvState::Discarding | StreamRecvState::Closed) {
+            return Ok(());
+        }
         let taken = stream.taken();
         if n > taken {
             return Err(StreamError::OverRelease { released: n, taken });

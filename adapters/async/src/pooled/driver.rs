@@ -51,6 +51,9 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
                             inner.pool.dial_failed(now, conn);
                         }
                     }
+                    // At once: who waits is told why this dial failed and not another, and who gets a new connection
+                    // that the peer has closed already is refused. Seen by the watch, it would be dialled again.
+                    inner.obey(now);
                 }
                 for (conn, first) in closed {
                     inner.pool.closed(now, conn, first);

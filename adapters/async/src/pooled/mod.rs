@@ -31,7 +31,7 @@ pub use lease::Pooled;
 pub struct PoolOptions {
     /// What each connection is made with. Its `connect_within` is replaced by the pool's.
     pub connection: Options,
-    /// Limits and times.
+    /// Limits and times. Its `users_per_connection` counts as 1: a connection is its caller's alone.
     pub pool: PoolConfig,
     /// How long a caller waits for a connection. Default 30 s.
     pub acquire_within: Duration,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use duologue_core::Instant;
-use duologue_core::pool::{ConnId, LeaseId, Loss, Order, Pool, PoolConfig, PoolConfigError, Refusal};
+use duologue_core::pool::{CloseReason, ConnId, LeaseId, Loss, Order, Pool, PoolConfig, PoolConfigError, Refusal};
 
 use super::PoolError;
 use crate::hub::lock;
@@ -42,7 +42,7 @@ pub(super) enum Answer<P: SendProtocol, R: Redial> {
 impl<P: SendProtocol, R: Redial> Shared<P, R> {
     pub(super) fn new(config: PoolConfig, seed: u64) -> Result<Self, PoolConfigError> {
         let inner = Inner {
-            pool: Pool::new(config, seed)?,
+            pool: Pool::new(config.users_per_connection(1), seed)?,
             held: BTreeMap::new(),
             answers: BTreeMap::new(),
             dials: Vec::new(),
@@ -108,11 +108,16 @@ impl<P: SendProtocol, R: Redial> Inner<P, R> {
     }
 
     /// Carries out the pool's orders as far as that needs no waiting.
-    fn obey(&mut self, now: Instant) {
+    pub(super) fn obey(&mut self, now: Instant) {
         while let Some(order) = self.pool.poll_order(now) {
             match order {
                 Order::Dial { conn, target, deadline } => self.dials.push((conn, target, deadline)),
-                Order::Close { conn, .. } => self.closes.push(conn),
+                Order::Close { conn, why } => {
+                    if why == CloseReason::DialTimedOut {
+                        self.failure = "dialling took longer than PoolConfig::dial_within".into();
+                    }
+                    self.closes.push(conn);
+                }
                 // Asking the kernel is all that can be asked of any protocol.
                 Order::Probe { conn, .. } => {
                     let alive = self.held.get(&conn).is_some_and(is_usable::<P, R>);

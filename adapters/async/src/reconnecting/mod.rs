@@ -7,7 +7,7 @@ mod shared;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use duologue_core::driver::Timekeeper;
 use duologue_core::reconnect::{BackoffError, Circuit, Generation, Order, Outbox, Reconnect};
@@ -259,7 +259,16 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
 impl<P: SendProtocol<Command: Clone>, R: Redial> Drop for Reconnecting<P, R> {
     fn drop(&mut self) {
         let stats = match &mut self.link.1 {
-            State::Up { connection, .. } => Some(connection.session().stats()),
+            State::Up { connection, .. } => {
+                // As a dropped connection does, but before senders are told: after that nothing may leave any more.
+                connection.start_close(CloseIntent::Flush(Code(0)));
+                let _ = connection.open.poll_flush(&mut Context::from_waker(Waker::noop()));
+                let stats = connection.session().stats();
+                if stats.accepted != stats.flushed {
+                    connection.abort(Code(0));
+                }
+                Some(stats)
+            }
             _ => None,
         };
         self.shared.end(stats.as_ref());

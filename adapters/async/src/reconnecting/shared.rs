@@ -164,7 +164,16 @@ impl<C: Clone> Shared<C> {
     }
 
     pub(super) fn lost(&self, stats: &Stats) {
-        self.settle(|state| state.outbox.lost(stats));
+        self.settle(|state| {
+            state.outbox.lost(stats);
+            state.tell_fates(None);
+            // Whose message came back into the queue waits by its own deadline again, which may have passed meanwhile.
+            let State { waits, wakes, .. } = state;
+            wakes.extend(waits.values().filter_map(|wait| match wait {
+                Wait::Waits(waker) => Some(waker.clone()),
+                Wait::Done(_) => None,
+            }));
+        });
     }
 
     /// The circuit is open: nobody is to wait for it.

@@ -365,3 +365,16 @@ fn settings_that_cannot_work_are_refused() {
     let jitter = Pool::<&str>::new(PoolConfig::new().jitter_percent(101), 1).err();
     assert_eq!(jitter, Some(PoolConfigError::Jitter { percent: 101 }));
 }
+
+#[test]
+fn a_connection_is_not_probed_for_ever_before_it_is_given_out() {
+    let why = Pool::<&str>::new(PoolConfig::new().probe_after(Some(Duration::ZERO)), 1).map(drop);
+    assert_eq!(why, Err(PoolConfigError::Zero { name: "probe_after" }));
+    let mut pool = pool(PoolConfig::new().probe_after(Some(Duration::from_nanos(1))));
+    let (user, conn) = granted(&mut pool, at(0), "x");
+    assert!(pool.release(at(0), user, true));
+    let lease = want(&mut pool, at(1), "x");
+    assert!(matches!(orders(&mut pool, at(1))[..], [Order::Probe { .. }]));
+    pool.probed(at(1), conn, true);
+    assert_eq!(orders(&mut pool, at(1)), [Order::Grant { lease, conn, reused: true }]);
+}

@@ -59,3 +59,12 @@ fn what_is_known_of_a_target_is_forgotten_after_its_last_port() {
     pool.handle_timeout(at(60));
     assert_eq!((pool.targets.len(), pool.deadline()), (0, None));
 }
+
+#[test]
+fn ports_that_are_free_again_are_not_counted_while_others_follow() {
+    let mut pool = pool(PoolConfig::new());
+    for second in 0..600 {
+        use_once(&mut pool, at(second), Some(Side::Local));
+    }
+    assert_eq!(pool.stats().in_time_wait, 60);
+}

@@ -412,3 +412,16 @@ fn the_deadline_of_a_stream_goes_with_it() {
     pair.a.at(a).reset(Code(0));
     assert_eq!(pair.a.streams.deadline(), None, "nothing is left to wait for");
 }
+
+#[test]
+fn what_was_taken_may_be_released_after_reading_stopped() {
+    // A fraction beyond any window: every released byte is given back at once.
+    let mut pair = Pair::new(StreamsConfig::new().grant_fraction(40));
+    let (a, b) = pair.stream();
+    pair.a.send(a, b"taken");
+    pair.exchange();
+    assert!(matches!(pair.b.at(b).recv(usize::MAX), Received::Data { .. }));
+    pair.b.at(b).stop_reading(Code(0));
+    assert_eq!(pair.b.at(b).release(5), Ok(()), "it was taken before");
+    assert_eq!(pair.b.at(b).credit().1.held(), 0);
+}
