@@ -118,6 +118,39 @@ fn a_call_times_out_by_a_typed_error_and_what_comes_late_is_reset() {
 }
 
 #[test]
+fn what_a_server_pushes_behind_a_late_response_costs_its_streams_and_not_the_connection() {
+    for forgotten in [true, false] {
+        let (mut client, mut server) =
+            (Side::new(Role::Client, BrpcConfig::new()), Side::new(Role::Server, BrpcConfig::new()));
+        let mine = [client.open(), client.open()];
+        client.call(echo(9, mine.to_vec()));
+        exchange(&mut client, &mut server, usize::MAX);
+        client.with(mine[1], |stream| stream.reset(Code(3)));
+        client.session.send(NOW, BrpcCommand::Cancel(CallId(9))).unwrap();
+        if forgotten {
+            exchange(&mut client, &mut server, usize::MAX);
+        }
+        let request = server.request();
+        let theirs = server.session.protocol_mut(NOW).accept(request.id).unwrap();
+        server.reply(Reply::ok(request.id, Bytes::new()));
+        for id in &theirs {
+            server.send(*id, "pushed at once");
+            server.send(*id, "and again");
+        }
+        exchange(&mut client, &mut server, 5);
+        for id in theirs {
+            assert_eq!(server.end_of(id), [StreamEnd::PeerReset(Code(code::ECONNRESET))]);
+        }
+        client.call(echo(10, vec![]));
+        exchange(&mut client, &mut server, usize::MAX);
+        let request = server.request();
+        server.reply(Reply::ok(request.id, Bytes::new()));
+        exchange(&mut client, &mut server, usize::MAX);
+        assert_eq!(client.response().id, CallId(10), "the connection goes on");
+    }
+}
+
+#[test]
 fn a_cancelled_call_resets_its_streams_and_leaves_nothing() {
     let (mut client, mut server) =
         (Side::new(Role::Client, BrpcConfig::new()), Side::new(Role::Server, BrpcConfig::new()));

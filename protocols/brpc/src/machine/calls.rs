@@ -106,7 +106,11 @@ impl Brpc {
     pub(super) fn give_up(&mut self, id: i64, why: Code) -> bool {
         let Some(waiting) = self.calls.remove(&id) else { return false };
         self.deadlines.remove(&(waiting.until, id));
-        for (id, _) in waiting.streams {
+        for (n, (id, key)) in waiting.streams.into_iter().enumerate() {
+            // A late answer comes to the first of them.
+            if n > 0 {
+                self.answered(Some(id), key);
+            }
             if let Some(mut stream) = self.streams.get_mut(id) {
                 stream.reset(why);
             }
