@@ -342,6 +342,36 @@ fn requests_beyond_the_bound_are_answered_by_elimit() {
 }
 
 #[test]
+fn a_reply_that_the_peers_limits_refuse_is_refused_here() {
+    let config = BrpcConfig::new().max_meta(200);
+    let (mut client, mut server) = (Side::new(Role::Client, config), Side::new(Role::Server, config));
+    client.call(echo(1, vec![]));
+    exchange(&mut client, &mut server, usize::MAX);
+    let request = server.request();
+    let told = |len| BrpcCommand::Reply(Box::new(Reply::error(request.id, code::EINTERNAL, "x".repeat(len))));
+    assert!(server.session.send(NOW, told(201)).is_err(), "its words are a part of the meta");
+    server.session.send(NOW, told(100)).unwrap();
+    exchange(&mut client, &mut server, usize::MAX);
+    assert_eq!(client.response().error_text.len(), 100);
+}
+
+#[test]
+fn calls_whose_end_nobody_heard_of_count_among_those_that_wait() {
+    let mut client = Side::new(Role::Client, BrpcConfig::new().max_calls(2));
+    for round in 0..3 {
+        let call = |id| Call { timeout: Some(Duration::from_millis(1)), ..echo(id, vec![]) };
+        let accepted =
+            (0..9).filter(|id| client.session.send(NOW, BrpcCommand::Call(Box::new(call(round * 9 + id)))).is_ok());
+        assert_eq!(accepted.count(), if round == 0 { 2 } else { 0 }, "round {round}");
+        client.session.handle_timeout(NOW.after(Duration::from_millis(1)));
+        all_output(&mut client.session);
+    }
+    client.pump();
+    assert_eq!(client.events.len(), 2);
+    client.call(echo(99, vec![]));
+}
+
+#[test]
 fn what_the_peer_may_not_do_is_told_apart() {
     let head =
         |magic: &[u8; 4], body: u32, meta: u32| [&magic[..], &body.to_be_bytes()[..], &meta.to_be_bytes()[..]].concat();
