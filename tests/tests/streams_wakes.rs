@@ -283,3 +283,24 @@ fn streams_that_the_peer_took_back_before_they_were_accepted_leave_nothing() {
     rig.settle();
     assert!(acceptor.rings() > 0 && acceptor.poll().is_some(), "the next one is");
 }
+
+#[test]
+fn a_connection_that_had_ended_before_it_was_taken_over_tells_its_acceptors() {
+    let clock = ManualClock::new();
+    let (near, _far) = pipe(1000);
+    let session =
+        Session::new(Yamux::new(Role::Client, YamuxConfig::new()).unwrap(), Config::new(), 1, clock.now()).unwrap();
+    let mut connection = Connection::from_driver(Driver::new(session, near, clock), Duration::from_secs(5));
+    connection.abort(Code(3));
+    let mut ending = Task::new(async move {
+        while connection.next_event().await.is_some() {}
+        connection
+    });
+    let (mux, task) = Mux::new(ending.poll().expect("it ends at once"), MuxOptions::new());
+    let mut acceptor = Task::new(async move { mux.accept().await.is_none() });
+    assert_eq!(acceptor.poll(), None);
+    // Kept: dropping it would tell them as well.
+    let mut task = Box::pin(task);
+    assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    assert_eq!((acceptor.rings(), acceptor.poll()), (1, Some(true)));
+}

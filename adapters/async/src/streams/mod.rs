@@ -204,7 +204,8 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
         self.shared.act(|inner| inner.open.abort(code));
     }
 
-    /// Sends a command of the protocol's own.
+    /// Sends a command of the protocol's own. What the protocol tells besides its streams (a pong, a response) is thrown
+    /// away here; where that is needed, work on the streams through `Connection::protocol_mut` instead.
     ///
     /// # Errors
     /// As [`Session::send`].
