@@ -4,17 +4,18 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::buf::Limit;
+use bytes::{Bytes, BytesMut};
 use duologue_async::streams::{Mux, MuxOptions, MuxStream, MuxTask};
 use duologue_async::{Connection, ManualClock, Pipe, pipe};
-use duologue_core::driver::{Driver, Timekeeper};
+use duologue_core::driver::{Driver, Timekeeper, Transport};
 use duologue_core::streams::{StreamEnd, StreamsConfig};
-use duologue_core::{Code, Config, Session};
+use duologue_core::{Cause, Code, Config, Release, Session, TransportFault};
 use duologue_yamux::{Role, Yamux, YamuxConfig};
 
 /// Counts its wakes.
@@ -186,4 +187,120 @@ fn an_opener_is_woken_once_when_a_place_is_free() {
     rig.settle();
     assert_eq!(opener.rings(), 1);
     assert_eq!(opener.poll(), Some(true));
+}
+
+/// A pipe that is let go of only once somebody says so.
+struct Sticky {
+    pipe: Pipe,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    open: AtomicBool,
+    waits: Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+        if let Some(waker) = self.waits.lock().unwrap().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Transport for Sticky {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Limit<&mut BytesMut>,
+    ) -> Poll<Result<usize, TransportFault>> {
+        self.pipe.poll_read(cx, buf)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, TransportFault>> {
+        self.pipe.poll_write(cx, slices)
+    }
+
+    fn poll_shutdown_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>> {
+        self.pipe.poll_shutdown_write(cx)
+    }
+
+    fn poll_release(&mut self, cx: &mut Context<'_>, how: Release) -> Poll<()> {
+        if !self.gate.open.load(Ordering::SeqCst) {
+            *self.gate.waits.lock().unwrap() = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.pipe.poll_release(cx, how)
+    }
+}
+
+#[test]
+fn who_waits_for_the_end_sees_it_though_the_task_was_dropped_before_the_transport_let_go() {
+    let (clock, gate) = (ManualClock::new(), Arc::<Gate>::default());
+    let (near, _far) = pipe(1000);
+    let transport = Sticky { pipe: near, gate: Arc::clone(&gate) };
+    let session =
+        Session::new(Yamux::new(Role::Client, YamuxConfig::new()).unwrap(), Config::new(), 1, clock.now()).unwrap();
+    let connection = Connection::from_driver(Driver::new(session, transport, clock), Duration::from_secs(5));
+    let (mux, task) = Mux::new(connection, MuxOptions::new());
+    let waiting = || {
+        let mux = mux.clone();
+        Task::new(async move { mux.closed().await.cause })
+    };
+    let mut closers = [waiting(), waiting()];
+    assert!(closers.iter_mut().all(|closer| closer.poll().is_none()));
+    drop(task);
+    for closer in &mut closers {
+        assert_eq!(closer.rings(), 1, "nobody drives for it any more");
+        assert_eq!(closer.poll(), None, "the transport was not let go of");
+    }
+    gate.open();
+    let cause = Cause::LocalAbort(MuxOptions::new().dropped);
+    for (n, closer) in closers.iter_mut().enumerate().rev() {
+        assert!(closer.rings() > 0, "closer {n}");
+        assert_eq!(closer.poll(), Some(cause.clone()), "closer {n}");
+    }
+}
+
+#[test]
+fn streams_that_the_peer_took_back_before_they_were_accepted_leave_nothing() {
+    let mut rig = rig();
+    for _ in 0..20 {
+        let client = rig.client.clone();
+        let near = Task::new(async move { client.open().await.unwrap() }).poll().unwrap();
+        rig.settle();
+        near.reset(Code(0));
+        drop(near);
+        rig.settle();
+    }
+    let server = rig.server.clone();
+    let mut acceptor = Task::new(async move { server.accept().await.map(|stream| stream.id()) });
+    assert_eq!(acceptor.poll(), None, "there is nothing to accept");
+    let client = rig.client.clone();
+    let _near = Task::new(async move { client.open().await.unwrap() }).poll().unwrap();
+    rig.settle();
+    assert!(acceptor.rings() > 0 && acceptor.poll().is_some(), "the next one is");
+}
+
+#[test]
+fn a_connection_that_had_ended_before_it_was_taken_over_tells_its_acceptors() {
+    let clock = ManualClock::new();
+    let (near, _far) = pipe(1000);
+    let session =
+        Session::new(Yamux::new(Role::Client, YamuxConfig::new()).unwrap(), Config::new(), 1, clock.now()).unwrap();
+    let mut connection = Connection::from_driver(Driver::new(session, near, clock), Duration::from_secs(5));
+    connection.abort(Code(3));
+    let mut ending = Task::new(async move {
+        while connection.next_event().await.is_some() {}
+        connection
+    });
+    let (mux, task) = Mux::new(ending.poll().expect("it ends at once"), MuxOptions::new());
+    let mut acceptor = Task::new(async move { mux.accept().await.is_none() });
+    assert_eq!(acceptor.poll(), None);
+    // Kept: dropping it would tell them as well.
+    let mut task = Box::pin(task);
+    assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    assert_eq!((acceptor.rings(), acceptor.poll()), (1, Some(true)));
 }

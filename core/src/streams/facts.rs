@@ -288,11 +288,9 @@ impl<D> Streams<D> {
         for index in 0..self.slab.slots() {
             let Some(stream) = self.slab.get_mut(index) else { continue };
             let grown = stream.recv_credit.window().saturating_sub(self.config.recv_window);
-            if grown == 0 {
-                stream.recv_credit.move_window(window);
-            } else {
-                stream.recv_credit.move_window(window.saturating_add(grown));
-            }
+            stream.recv_credit.move_window(window.saturating_add(grown));
+            // What was too little to tell of a large window may be all that there is of a small one.
+            self.settle(index);
         }
         self.config.recv_window = window;
     }

@@ -22,7 +22,7 @@ pub struct BrpcConfig {
     pub max_message: u32,
     /// Longest segment that we send. Not beyond `max_body`, which is the peer's as well. Default 256 KiB.
     pub max_segment: u32,
-    /// Most calls that wait for their response. Default 1024.
+    /// Most calls that wait for their response, or whose failure was not taken yet. Default 1024.
     pub max_calls: usize,
     /// Most requests that wait for their reply; further ones are answered by ELIMIT. Default 1024.
     pub max_requests: usize,

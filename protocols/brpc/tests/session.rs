@@ -118,6 +118,39 @@ fn a_call_times_out_by_a_typed_error_and_what_comes_late_is_reset() {
 }
 
 #[test]
+fn what_a_server_pushes_behind_a_late_response_costs_its_streams_and_not_the_connection() {
+    for forgotten in [true, false] {
+        let (mut client, mut server) =
+            (Side::new(Role::Client, BrpcConfig::new()), Side::new(Role::Server, BrpcConfig::new()));
+        let mine = [client.open(), client.open()];
+        client.call(echo(9, mine.to_vec()));
+        exchange(&mut client, &mut server, usize::MAX);
+        client.with(mine[1], |stream| stream.reset(Code(3)));
+        client.session.send(NOW, BrpcCommand::Cancel(CallId(9))).unwrap();
+        if forgotten {
+            exchange(&mut client, &mut server, usize::MAX);
+        }
+        let request = server.request();
+        let theirs = server.session.protocol_mut(NOW).accept(request.id).unwrap();
+        server.reply(Reply::ok(request.id, Bytes::new()));
+        for id in &theirs {
+            server.send(*id, "pushed at once");
+            server.send(*id, "and again");
+        }
+        exchange(&mut client, &mut server, 5);
+        for id in theirs {
+            assert_eq!(server.end_of(id), [StreamEnd::PeerReset(Code(code::ECONNRESET))]);
+        }
+        client.call(echo(10, vec![]));
+        exchange(&mut client, &mut server, usize::MAX);
+        let request = server.request();
+        server.reply(Reply::ok(request.id, Bytes::new()));
+        exchange(&mut client, &mut server, usize::MAX);
+        assert_eq!(client.response().id, CallId(10), "the connection goes on");
+    }
+}
+
+#[test]
 fn a_cancelled_call_resets_its_streams_and_leaves_nothing() {
     let (mut client, mut server) =
         (Side::new(Role::Client, BrpcConfig::new()), Side::new(Role::Server, BrpcConfig::new()));
@@ -306,6 +339,36 @@ fn requests_beyond_the_bound_are_answered_by_elimit() {
     assert_eq!((turned_away.id, turned_away.error_code), (CallId(2), code::ELIMIT));
     assert_eq!(client.end_of(mine), [StreamEnd::Refused]);
     assert_eq!(server.request().id.0, 0);
+}
+
+#[test]
+fn a_reply_that_the_peers_limits_refuse_is_refused_here() {
+    let config = BrpcConfig::new().max_meta(200);
+    let (mut client, mut server) = (Side::new(Role::Client, config), Side::new(Role::Server, config));
+    client.call(echo(1, vec![]));
+    exchange(&mut client, &mut server, usize::MAX);
+    let request = server.request();
+    let told = |len| BrpcCommand::Reply(Box::new(Reply::error(request.id, code::EINTERNAL, "x".repeat(len))));
+    assert!(server.session.send(NOW, told(201)).is_err(), "its words are a part of the meta");
+    server.session.send(NOW, told(100)).unwrap();
+    exchange(&mut client, &mut server, usize::MAX);
+    assert_eq!(client.response().error_text.len(), 100);
+}
+
+#[test]
+fn calls_whose_end_nobody_heard_of_count_among_those_that_wait() {
+    let mut client = Side::new(Role::Client, BrpcConfig::new().max_calls(2));
+    for round in 0..3 {
+        let call = |id| Call { timeout: Some(Duration::from_millis(1)), ..echo(id, vec![]) };
+        let accepted =
+            (0..9).filter(|id| client.session.send(NOW, BrpcCommand::Call(Box::new(call(round * 9 + id)))).is_ok());
+        assert_eq!(accepted.count(), if round == 0 { 2 } else { 0 }, "round {round}");
+        client.session.handle_timeout(NOW.after(Duration::from_millis(1)));
+        all_output(&mut client.session);
+    }
+    client.pump();
+    assert_eq!(client.events.len(), 2);
+    client.call(echo(99, vec![]));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use duologue_core::driver::{Timekeeper, Transport};
-use duologue_core::streams::{Multiplex, OpenError, StreamClosed, StreamEvent, StreamId};
+use duologue_core::streams::{Multiplex, OpenError, StreamClosed, StreamEnd, StreamEvent, StreamId};
 use duologue_core::{CloseIntent, Closed, Code, Event, Session};
 
 use crate::connection::Connection;
@@ -95,6 +95,8 @@ struct Waiting {
     reader: Option<Waker>,
     writers: Vec<Waker>,
     closed: Option<StreamClosed>,
+    /// It was opened here, or accepted.
+    taken: bool,
     /// Handles that exist for it.
     senders: usize,
     receivers: usize,
@@ -202,7 +204,8 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
         self.shared.act(|inner| inner.open.abort(code));
     }
 
-    /// Sends a command of the protocol's own.
+    /// Sends a command of the protocol's own. What the protocol tells besides its streams (a pong, a response) is thrown
+    /// away here; where that is needed, work on the streams through `Connection::protocol_mut` instead.
     ///
     /// # Errors
     /// As [`Session::send`].
@@ -210,17 +213,36 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
         self.shared.act(|inner| inner.open.send(command))
     }
 
-    /// Waits for the end of the connection.
+    /// Waits for the end of the connection. If the task was dropped before it, who waits here drives the rest.
+    /// Cancel-safe.
     pub async fn closed(&self) -> Closed<P::Violation> {
         poll_fn(|cx| {
+            let mut wakes = Wakes::default();
             let mut inner = lock(&self.shared.inner);
-            match inner.open.end().cloned() {
+            let mut left = BUDGET;
+            while inner.over && inner.open.end().is_none() {
+                left -= 1;
+                if left == 0 {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                match inner.open.poll_event(cx) {
+                    // It was the last: others may wait for it as well.
+                    Poll::Ready(Some(Event::Closed(_))) => wakes.0.append(&mut inner.enders),
+                    Poll::Ready(Some(event)) => inner.take(&event, &mut wakes),
+                    Poll::Ready(None) | Poll::Pending => break,
+                }
+            }
+            let polled = match inner.open.end().cloned() {
                 Some(closed) => Poll::Ready(closed),
                 None => {
                     enlist(&mut inner.enders, cx.waker());
                     Poll::Pending
                 }
-            }
+            };
+            drop(inner);
+            wakes.fire();
+            polled
         })
         .await
     }
@@ -272,9 +294,18 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
     /// One sender and one receiver exist for a stream from now on.
     fn adopt(&mut self, id: StreamId) {
         let waiting = self.streams.entry(id).or_default();
+        waiting.taken = true;
         waiting.senders = 1;
         waiting.receivers = 1;
         self.handles += 2;
+    }
+
+    fn take(&mut self, event: &Event<P::Event, P::Violation>, wakes: &mut Wakes) {
+        if let Event::App(event) = event {
+            if let Some(event) = P::as_stream_event(event) {
+                self.dispatch(event, wakes);
+            }
+        }
     }
 
     fn dispatch(&mut self, event: StreamEvent, wakes: &mut Wakes) {
@@ -295,6 +326,12 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
                     waiting.closed = Some(closed);
                     wakes.0.extend(waiting.reader.take());
                     wakes.0.append(&mut waiting.writers);
+                    // Nothing is left of a stream that the peer took back before anybody took it; keeping them all
+                    // would let the peer fill our memory.
+                    if !waiting.taken && matches!(closed.end, StreamEnd::PeerReset(_)) {
+                        self.streams.remove(&id);
+                        self.incoming.retain(|other| *other != id);
+                    }
                     self.forget_if_unused(id);
                 }
             }
@@ -305,8 +342,8 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
 
     /// A stream that ended and that nobody holds.
     fn forget_if_unused(&mut self, id: StreamId) {
-        let unused = |w: &Waiting| w.closed.is_some() && w.senders == 0 && w.receivers == 0;
-        if self.streams.get(&id).is_some_and(unused) && !self.incoming.contains(&id) {
+        let unused = |w: &Waiting| w.closed.is_some() && w.taken && w.senders == 0 && w.receivers == 0;
+        if self.streams.get(&id).is_some_and(unused) {
             self.streams.remove(&id);
         }
     }
@@ -335,18 +372,17 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Future for MuxTask<P, T, K> {
                 break Poll::Pending;
             }
             match inner.open.poll_event(cx) {
-                Poll::Ready(Some(Event::App(event))) => {
-                    if let Some(event) = P::as_stream_event(&event) {
-                        inner.dispatch(event, &mut wakes);
-                    }
-                }
                 Poll::Ready(Some(Event::Closed(closed))) => {
                     inner.end(&mut wakes);
                     break Poll::Ready(closed);
                 }
-                Poll::Ready(Some(_)) => {}
+                Poll::Ready(Some(event)) => inner.take(&event, &mut wakes),
                 Poll::Ready(None) => match inner.open.end().cloned() {
-                    Some(closed) => break Poll::Ready(closed),
+                    // It had ended before it was taken over.
+                    Some(closed) => {
+                        inner.end(&mut wakes);
+                        break Poll::Ready(closed);
+                    }
                     None => break Poll::Pending,
                 },
                 Poll::Pending => break Poll::Pending,
@@ -368,12 +404,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Drop for MuxTask<P, T, K> {
             let mut cx = Context::from_waker(Waker::noop());
             for _ in 0..1_000_000 {
                 match inner.open.poll_event(&mut cx) {
-                    Poll::Ready(Some(Event::App(event))) => {
-                        if let Some(event) = P::as_stream_event(&event) {
-                            inner.dispatch(event, &mut wakes);
-                        }
-                    }
-                    Poll::Ready(Some(_)) => {}
+                    Poll::Ready(Some(event)) => inner.take(&event, &mut wakes),
                     _ => break,
                 }
             }

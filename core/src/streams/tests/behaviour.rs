@@ -425,3 +425,79 @@ fn what_was_taken_may_be_released_after_reading_stopped() {
     assert_eq!(pair.b.at(b).release(5), Ok(()), "it was taken before");
     assert_eq!(pair.b.at(b).credit().1.held(), 0);
 }
+
+/// Streams whose windows are 100 bytes each, with 80 of them in flight from `a` to `b`, which then makes them 20.
+fn shrunk_under_way() -> (Pair, StreamId, StreamId) {
+    let mut pair = Pair::new(StreamsConfig::new().recv_window(100).send_window(100).max_recv_window(100));
+    let (a, b) = pair.stream();
+    pair.a.send(a, &[7; 90]);
+    pair.a.order(80);
+    // The peer heard of it behind these 80, and its acknowledgement comes back behind them.
+    pair.a.streams.set_send_window(20).unwrap();
+    (pair, a, b)
+}
+
+#[test]
+fn a_window_lowered_below_what_is_in_flight_takes_what_was_sent_before() {
+    let (mut pair, a, b) = shrunk_under_way();
+    assert_eq!(pair.a.at(a).credit().0.available(), -60);
+    pair.exchange();
+    pair.b.streams.set_recv_window(20);
+    let credit = pair.b.at(b).credit().1;
+    assert_eq!((credit.available(), credit.held(), credit.window()), (-60, 80, 20));
+    assert_eq!(pair.b.at(b).buffered().0, 80, "nothing that came is lost, and nothing more came");
+    assert_eq!(
+        pair.b.take(Frame::Data { key: 1, bytes: Bytes::from_static(b"x"), ends: false, finish: false }),
+        Err(StreamViolation::Overrun { len: 1, available: -60 }),
+    );
+    let (_, late) = pair.stream();
+    assert_eq!(pair.b.at(late).credit().1.available(), 20, "new streams begin with it");
+}
+
+#[test]
+fn a_negative_window_recovers_once_enough_was_released() {
+    let (mut pair, a, b) = shrunk_under_way();
+    pair.exchange();
+    pair.b.streams.set_recv_window(20);
+    assert_eq!(pair.b.drain(b).len(), 80);
+    pair.exchange();
+    assert_eq!(pair.b.drain(b).len(), 10, "the rest follows");
+    pair.exchange();
+    let (sends, takes) = (pair.a.at(a).credit().0, pair.b.at(b).credit().1);
+    assert_eq!((sends.granted(), sends.used()), (takes.granted(), takes.used()), "both keep the same books");
+    assert_eq!(takes.available() + takes.returnable(), 20);
+}
+
+#[test]
+fn credit_that_a_lowered_window_makes_due_is_told_though_nothing_more_comes() {
+    let mut pair = Pair::new(StreamsConfig::new().recv_window(100).send_window(100).max_recv_window(100));
+    let (a, b) = pair.stream();
+    pair.a.send(a, &[7; 45]);
+    pair.exchange();
+    assert_eq!(pair.b.drain(b).len(), 45);
+    pair.exchange();
+    assert_eq!(pair.b.at(b).credit().1.returnable(), 45, "less than half of the window is not told yet");
+    pair.a.streams.set_send_window(20).unwrap();
+    pair.b.streams.set_recv_window(20);
+    assert_eq!(pair.a.at(a).credit().0.available(), -25);
+    pair.a.send(a, b"more");
+    pair.exchange();
+    assert_eq!(pair.b.drain(b), b"more", "everything was released: nothing else would ever mend the window");
+}
+
+#[test]
+fn a_window_of_nothing_stops_the_peer_and_raising_it_lets_it_go_on() {
+    let mut pair = Pair::new(StreamsConfig::new().recv_window(100).send_window(100).max_recv_window(100));
+    let (a, b) = pair.stream();
+    pair.a.streams.set_send_window(0).unwrap();
+    pair.b.streams.set_recv_window(0);
+    pair.a.send(a, b"waits");
+    pair.exchange();
+    assert_eq!(pair.b.at(b).recv(9), Received::Nothing);
+    pair.a.streams.set_send_window(3).unwrap();
+    pair.b.streams.set_recv_window(3);
+    pair.exchange();
+    assert_eq!(pair.b.drain(b), b"wai");
+    pair.exchange();
+    assert_eq!(pair.b.drain(b), b"ts");
+}

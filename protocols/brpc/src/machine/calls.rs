@@ -38,7 +38,8 @@ impl Brpc {
         if self.calls.contains_key(&call.id) {
             return Err(Refusal::Invalid("a call with this correlation id waits for its response"));
         }
-        if self.calls.len() >= self.config.max_calls {
+        // What nobody heard of yet counts: an application that takes no events must not fill the memory.
+        if self.calls.len() + self.failed.len() >= self.config.max_calls {
             return Err(Refusal::Invalid("too many calls wait for their response"));
         }
         if call.streams.len() > self.config.max_streams_per_call {
@@ -106,7 +107,11 @@ impl Brpc {
     pub(super) fn give_up(&mut self, id: i64, why: Code) -> bool {
         let Some(waiting) = self.calls.remove(&id) else { return false };
         self.deadlines.remove(&(waiting.until, id));
-        for (id, _) in waiting.streams {
+        for (n, (id, key)) in waiting.streams.into_iter().enumerate() {
+            // A late answer comes to the first of them.
+            if n > 0 {
+                self.answered(Some(id), key);
+            }
             if let Some(mut stream) = self.streams.get_mut(id) {
                 stream.reset(why);
             }
@@ -257,7 +262,7 @@ impl Brpc {
     ) -> Result<Step<BrpcEvent>, BrpcViolation> {
         let spent = self.streams.spend(cx.now, Abuse::Answers);
         spent.map_err(|violation| BrpcViolation::Stream { stream: super::INVALID, violation })?;
-        let bytes = answer(pending, RpcMeta::default(), (error_code, text), &[], &[]);
+        let bytes = answer(pending, &completed(pending, RpcMeta::default(), (error_code, text)), &[], &[]);
         cx.tx.control(bytes.len()).put_slice(&bytes);
         Ok(Step::Progress)
     }
@@ -273,8 +278,8 @@ impl Brpc {
         if reply.error_code == 0 {
             meta.stream_settings = self.settings(&pending.accepted);
         }
-        let error = (reply.error_code, reply.error_text.as_str());
-        let bytes = answer(pending, meta.clone(), error, &body, &reply.attachment);
+        let meta = completed(pending, meta, (reply.error_code, reply.error_text.as_str()));
+        let bytes = answer(pending, &meta, &body, &reply.attachment);
         self.fits(&meta, bytes.len())?;
         cx.tx.message(bytes.len())?.put_bytes(bytes);
         let accepted = self.requests.remove(&reply.to.0).map(|pending| pending.accepted);
@@ -292,13 +297,18 @@ impl Brpc {
     }
 }
 
-/// The frame of a reply: inside a streaming frame if the request opened streams, whatever became of them.
-fn answer(pending: &Pending, mut meta: RpcMeta, error: (i32, &str), body: &[u8], attachment: &[u8]) -> Bytes {
+/// The meta of a reply, with what names its request and how it went.
+fn completed(pending: &Pending, mut meta: RpcMeta, error: (i32, &str)) -> RpcMeta {
     meta.response =
         Some(RpcResponseMeta { error_code: Some(error.0), error_text: (!error.1.is_empty()).then(|| error.1.into()) });
     meta.correlation_id = pending.correlation;
+    meta
+}
+
+/// The frame of a reply: inside a streaming frame if the request opened streams, whatever became of them.
+fn answer(pending: &Pending, meta: &RpcMeta, body: &[u8], attachment: &[u8]) -> Bytes {
     let source = meta.stream_settings.as_ref().and_then(|settings| settings.stream_id);
-    let inner = frame(&meta, body, attachment);
+    let inner = frame(meta, body, attachment);
     let Some(to) = pending.offered.first() else { return inner.freeze() };
     let prefix = Prefix::data(*to, source.unwrap_or(super::INVALID), false, inner.len());
     let mut out = BytesMut::with_capacity(prefix.as_slice().len() + inner.len());

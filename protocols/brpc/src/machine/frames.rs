@@ -100,10 +100,12 @@ impl Brpc {
         let found = self.streams.lookup(key as u64);
         let remote = found.and_then(|id| self.streams.get_mut(id)?.data_mut().copied());
         let answers_call = match remote {
-            Some(remote) => remote.id.is_none(),
+            Some(remote) => remote.id.is_none() && !remote.answered,
             None => self.late.contains(&(key as u64)),
         };
         if answers_call && self.role == Role::Client && kind == Ok(FrameType::Data) {
+            // It comes once: what follows is data, of a server that does not know yet.
+            self.answered(found, key as u64);
             self.rx = Rx::Call { header: None, left: payload, bytes: BytesMut::new() };
             return Ok(());
         }
@@ -139,6 +141,14 @@ impl Brpc {
                 // An RST is never answered.
                 self.streams.peer_reset(cx.now, id, Code(code::ECONNRESET)).map_err(violated)
             }
+        }
+    }
+
+    /// No answer to its call comes to this stream any more.
+    pub(super) fn answered(&mut self, stream: Option<StreamId>, key: u64) {
+        self.late.retain(|late| *late != key);
+        if let Some(remote) = stream.and_then(|id| self.streams.get_mut(id)).as_mut().and_then(|s| s.data_mut()) {
+            remote.answered = true;
         }
     }
 

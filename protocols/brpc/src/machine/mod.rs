@@ -51,6 +51,8 @@ pub struct Remote {
     closed: bool,
     /// At the server: accepted, and the reply that says so is still to be made.
     waits: bool,
+    /// At the client: no answer to its call comes to it any more.
+    answered: bool,
     /// Bytes of the message that is being received.
     message: usize,
 }
@@ -72,7 +74,7 @@ pub struct Brpc {
     next_request: u64,
     /// Calls that ended otherwise than by a response.
     failed: VecDeque<(i64, CallError)>,
-    /// Ids of streams that were given up before their call was answered.
+    /// Ids of streams that were given up before their call was answered, by which the late answer comes.
     late: VecDeque<u64>,
     established: bool,
 }
@@ -219,7 +221,7 @@ impl Brpc {
         let Order::Stream { id, key, data, what } = order else { return Some(()) };
         let Some(to) = data.id else {
             // Its call was not answered: the peer knows nothing of it, and we nothing of the peer's.
-            if matches!(what, StreamOrder::Reset { .. }) {
+            if matches!(what, StreamOrder::Reset { .. }) && !data.answered {
                 self.remember(key);
             }
             return Some(());
