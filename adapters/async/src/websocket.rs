@@ -14,7 +14,7 @@ use crate::{Adopt, ConnectError, Connection, Dial, Options, ReconnectOptions, Re
 #[doc(inline)]
 pub use duologue_websocket::*;
 
-use duologue_websocket::handshake::{HandshakeError, UriError};
+use duologue_websocket::handshake::{HandshakeError, Uri, UriError};
 
 /// A WebSocket that did not come about. Nothing of it is left.
 #[derive(Debug, Error)]
@@ -47,6 +47,18 @@ impl OpenError {
             _ => None,
         }
     }
+}
+
+/// Where a `ws://` address leads, host and port, and the request for what it names.
+///
+/// # Errors
+/// See [`OpenError`]; a `wss://` address is an error of the scheme here, for TLS is opened by who has the means.
+pub fn plain(uri: &str) -> Result<((String, u16), ClientHandshake), OpenError> {
+    let uri = Uri::parse(uri)?;
+    if uri.secure {
+        return Err(UriError::Scheme.into());
+    }
+    Ok(((uri.host, uri.port), ClientHandshake::new(uri.authority, uri.target)))
 }
 
 /// Connects to `address` and asks for a WebSocket, all within [`Options::connect_within`]. Gives the connection and what
