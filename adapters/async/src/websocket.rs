@@ -161,3 +161,16 @@ async fn opened<T: Transport, K: Timekeeper>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_addresses_lead_somewhere_and_those_of_tls_do_not() {
+        let (address, handshake) = plain("ws://[::1]:9/x?y").expect("an address");
+        assert_eq!((address, handshake.host()), ((String::from("::1"), 9), "[::1]:9"));
+        assert!(matches!(plain("wss://h/"), Err(OpenError::Uri(UriError::Scheme))));
+        assert!(matches!(plain("ws://h/#f"), Err(OpenError::Uri(UriError::Fragment))));
+    }
+}
