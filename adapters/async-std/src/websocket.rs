@@ -10,8 +10,6 @@ use crate::{ByteStream, Clock, Options, StreamConnection, StreamTransport};
 #[doc(inline)]
 pub use duologue_async::websocket::*;
 
-use handshake::Uri;
-
 /// A WebSocket over TCP, or over another [`ByteStream`].
 pub type WebSocketConnection<S = TcpStream> = StreamConnection<WebSocket, S>;
 
@@ -21,12 +19,8 @@ pub type WebSocketConnection<S = TcpStream> = StreamConnection<WebSocket, S>;
 /// # Errors
 /// See [`OpenError`]; a `wss://` address is an error of the scheme here.
 pub async fn connect(uri: &str, options: Options) -> Result<(WebSocketConnection, Box<Opened>), OpenError> {
-    let uri = Uri::parse(uri)?;
-    if uri.secure {
-        return Err(handshake::UriError::Scheme.into());
-    }
-    let handshake = ClientHandshake::new(uri.authority, uri.target);
-    connect_to((&uri.host, uri.port), handshake, options).await
+    let ((host, port), handshake) = plain(uri)?;
+    connect_to((&host, port), handshake, options).await
 }
 
 /// Connects to a host and port and asks for what `handshake` says.

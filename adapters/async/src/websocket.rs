@@ -14,7 +14,7 @@ use crate::{Adopt, ConnectError, Connection, Dial, Options, ReconnectOptions, Re
 #[doc(inline)]
 pub use duologue_websocket::*;
 
-use duologue_websocket::handshake::{HandshakeError, UriError};
+use duologue_websocket::handshake::{HandshakeError, Uri, UriError};
 
 /// A WebSocket that did not come about. Nothing of it is left.
 #[derive(Debug, Error)]
@@ -47,6 +47,18 @@ impl OpenError {
             _ => None,
         }
     }
+}
+
+/// Where a `ws://` address leads, host and port, and the request for what it names.
+///
+/// # Errors
+/// See [`OpenError`]; a `wss://` address is an error of the scheme here, for TLS is opened by who has the means.
+pub fn plain(uri: &str) -> Result<((String, u16), ClientHandshake), OpenError> {
+    let uri = Uri::parse(uri)?;
+    if uri.secure {
+        return Err(UriError::Scheme.into());
+    }
+    Ok(((uri.host, uri.port), ClientHandshake::new(uri.authority, uri.target)))
 }
 
 /// Connects to `address` and asks for a WebSocket, all within [`Options::connect_within`]. Gives the connection and what
@@ -147,5 +159,18 @@ async fn opened<T: Transport, K: Timekeeper>(
             Some(_) => {}
             None => return Err(ConnectError::Closed(connection.closed().await)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_addresses_lead_somewhere_and_those_of_tls_do_not() {
+        let (address, handshake) = plain("ws://[::1]:9/x?y").expect("an address");
+        assert_eq!((address, handshake.host()), ((String::from("::1"), 9), "[::1]:9"));
+        assert!(matches!(plain("wss://h/"), Err(OpenError::Uri(UriError::Scheme))));
+        assert!(matches!(plain("ws://h/#f"), Err(OpenError::Uri(UriError::Fragment))));
     }
 }

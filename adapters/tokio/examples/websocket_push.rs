@@ -29,7 +29,7 @@ const PIECE: usize = 64 << 10;
 /// The longest file.
 const MAX_FILE: u64 = 64 << 30;
 
-type Outcome = Result<(), Box<dyn Error>>;
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 #[derive(Parser)]
 #[command(about = "Pushes files over WebSockets, in fragments")]
@@ -139,14 +139,23 @@ async fn serve(port: u16, into: Option<Arc<PathBuf>>) -> Outcome {
 
 async fn take(stream: TcpStream, handshake: Arc<ServerHandshake>, into: Option<Arc<PathBuf>>) -> Outcome {
     let (mut socket, opened) = websocket::accept(stream, handshake, &Options::new()).await?;
-    let mut file = match into {
-        Some(folder) => match file_name(&opened.target) {
-            // Nothing that is there is overwritten.
-            Some(name) => Some(File::create_new(folder.join(name)).await?),
-            None => return refuse(socket).await,
-        },
-        None => None,
+    let Some(folder) = into else {
+        return receive(&mut socket, &opened.target, None).await;
     };
+    let Some(name) = file_name(&opened.target) else { return refuse(socket, "no file name").await };
+    let path = folder.join(name);
+    // Nothing that is there is overwritten.
+    let Ok(file) = File::create_new(&path).await else { return refuse(socket, "the file cannot be made").await };
+    let outcome = receive(&mut socket, &opened.target, Some(file)).await;
+    if outcome.is_err() {
+        // What came of it must not be taken for the file.
+        tokio::fs::remove_file(&path).await?;
+    }
+    outcome
+}
+
+/// Takes one file, and tells what came. Fails unless all of it did.
+async fn receive(socket: &mut WebSocketConnection, target: &str, mut file: Option<File>) -> Outcome {
     let (mut sum, mut total) = (Checksum::new(), 0_u64);
     while let Some(event) = socket.next_event().await {
         let SessionEvent::App(Event::Part(part)) = event else { continue };
@@ -160,17 +169,21 @@ async fn take(stream: TcpStream, handshake: Arc<ServerHandshake>, into: Option<A
                 file.sync_all().await?;
             }
             let answer = receipt(total, &sum);
-            eprintln!("{}: {answer}", opened.target);
-            socket.send(Command::text(answer)).await?;
+            eprintln!("{target}: {answer}");
+            // Whether the receipt arrives is another matter: the file is there.
+            if socket.send(Command::text(answer)).await.is_ok() {
+                socket.closed().await;
+            }
+            return Ok(());
         }
     }
-    Ok(())
+    Err(format!("{target}: ended after {total} bytes, before its last part").into())
 }
 
-async fn refuse(mut socket: WebSocketConnection) -> Outcome {
+async fn refuse(mut socket: WebSocketConnection, why: &str) -> Outcome {
     socket.start_close(CloseIntent::Goodbye(Code(1008)));
     socket.closed().await;
-    Err("no file name".into())
+    Err(why.into())
 }
 
 /// The last part of the path, if it is nothing but a name.

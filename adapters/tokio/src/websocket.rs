@@ -43,8 +43,6 @@ use crate::{ByteStream, Clock, Options, StreamConnection, StreamTransport};
 #[doc(inline)]
 pub use duologue_async::websocket::*;
 
-use handshake::Uri;
-
 /// A WebSocket over TCP, or over another [`ByteStream`].
 pub type WebSocketConnection<S = TcpStream> = StreamConnection<WebSocket, S>;
 
@@ -54,12 +52,8 @@ pub type WebSocketConnection<S = TcpStream> = StreamConnection<WebSocket, S>;
 /// # Errors
 /// See [`OpenError`]; a `wss://` address is an error of the scheme here.
 pub async fn connect(uri: &str, options: Options) -> Result<(WebSocketConnection, Box<Opened>), OpenError> {
-    let uri = Uri::parse(uri)?;
-    if uri.secure {
-        return Err(handshake::UriError::Scheme.into());
-    }
-    let handshake = ClientHandshake::new(uri.authority, uri.target);
-    connect_to((uri.host, uri.port), handshake, options).await
+    let (address, handshake) = plain(uri)?;
+    connect_to(address, handshake, options).await
 }
 
 /// Connects to `address` and asks for what `handshake` says.
@@ -137,7 +131,7 @@ pub async fn connect_tls(
     use duologue_async::{ConnectError, Dial};
     use duologue_core::{FaultKind, Operation, TransportFault};
 
-    let uri = Uri::parse(uri)?;
+    let uri = handshake::Uri::parse(uri)?;
     if !uri.secure {
         return Err(handshake::UriError::Scheme.into());
     }

@@ -66,14 +66,16 @@ impl Inflater {
         let stream = self.stream.get_or_insert_with(|| Decompress::new_with_window_bits(false, bits));
         let limit = out.len().saturating_add(room);
         let mut taken = 0;
+        // Grows with what came in and what it became, never with what was announced nor with what `out` held before: each
+        // step costs its zeroes, and a peer decides how many steps there are.
+        let mut grow = STEP.max(input.len().saturating_mul(2));
         loop {
             let left = limit - out.len();
             if left == 0 {
                 return Ok(taken);
             }
             let rest = input.get(taken..).unwrap_or_default();
-            // Grows with what came in, never with what was announced.
-            let step = left.min(STEP.max(rest.len().saturating_mul(2)).max(out.len()));
+            let step = left.min(grow);
             let start = out.len();
             out.resize(start + step, 0);
             let before = (stream.total_in(), stream.total_out());
@@ -83,8 +85,11 @@ impl Inflater {
             out.truncate(start + made);
             match status.map_err(|_| Invalid)? {
                 // A final block ends the stream inside the message (RFC 7692 section 7.2.3.5); what follows begins anew.
-                Status::StreamEnd => stream.reset(false),
-                _ if made == step => {}
+                Status::StreamEnd => {
+                    stream.reset(false);
+                    grow = STEP;
+                }
+                _ if made == step => grow = grow.saturating_mul(2),
                 _ if taken == input.len() => return Ok(taken),
                 Status::BufError => return Err(Invalid),
                 Status::Ok => {}

@@ -10,7 +10,7 @@ use duologue_core::{
     Cause, CloseIntent, Code, Config, Event as SessionEvent, Instant, Limits as Buffers, Session, TimeoutReason,
 };
 use duologue_websocket::{
-    ClientHandshake, Deflate, Event, Limits, Role, ServerHandshake, Settings, Violation, WebSocket,
+    ClientHandshake, Deflate, Event, Kind, Limits, Part, Role, ServerHandshake, Settings, Violation, WebSocket,
 };
 
 /// Tells how much memory this thread holds, and the most that it held.
@@ -212,6 +212,46 @@ fn a_bomb_ends_with_1009_before_it_explodes() {
     assert_eq!(server.cause(), Some(&Cause::Violation(Violation::MessageTooLong { limit: MESSAGE })));
     assert!(most < 600_000, "{most}");
     assert!(written(&mut server).ends_with(&[0x88, 2, 0x03, 0xF1]), "1009 tells the peer");
+}
+
+/// A compressed message of `zeros` bytes, then `rest` in frames of `size` bytes, then its end: how long the rest took.
+fn compressed_rest(zeros: usize, rest: &[u8], size: usize) -> std::time::Duration {
+    let settings = Settings::new().deflate(Some(Deflate::new().min_len(0)));
+    let big = Buffers::new().send_buffer(16 << 20);
+    let handshake = ClientHandshake::new("h", "/").settings(settings);
+    let client = WebSocket::client(handshake).expect("a request");
+    let mut client = session(client, settings.config(Role::Client, Config::new().limits(big)));
+    let server = WebSocket::server(ServerHandshake::new(settings));
+    let mut server = session(server, settings.config(Role::Server, Config::new().limits(small())));
+    give(&mut server, &written(&mut client));
+    take_all(&mut server);
+    give(&mut client, &written(&mut server));
+    take_all(&mut client);
+    let part = Part { kind: Kind::Binary, first: true, last: false, data: Bytes::from(vec![0; zeros]) };
+    client.send(NOW, duologue_websocket::Command::Part(part)).expect("there is room");
+    give(&mut server, &written(&mut client));
+    let long = |some: &[u8]| [&[0x00, 0xFE][..], &(some.len() as u16).to_be_bytes(), &[0; 4], some].concat();
+    let fragment = |some: &[u8]| if some.len() < 126 { frame(0x00, some) } else { long(some) };
+    let frames: Vec<Vec<u8>> = rest.chunks(size).map(fragment).collect();
+    let start = std::time::Instant::now();
+    for fragment in &frames {
+        give(&mut server, fragment);
+    }
+    let took = start.elapsed();
+    give(&mut server, &frame(0x80, &[0]));
+    assert_eq!(take_all(&mut server), [Event::Binary(Bytes::from(vec![0; zeros]))]);
+    took
+}
+
+#[test]
+fn what_inflating_costs_does_not_grow_with_what_was_inflated_before() {
+    // Empty blocks, a byte in each frame; and empty final blocks, each of which ends the deflate stream, in a few frames.
+    for (what, block, size) in [("fragments", &[0, 0, 0, 0xFF, 0xFF][..], 1), ("final blocks", &[3, 0], 50_000)] {
+        let rest = block.repeat(30_000 / block.len());
+        let (small, large) = (compressed_rest(1, &rest, size), compressed_rest(4 << 20, &rest, size));
+        println!("{what}: {small:?} after 1 byte, {large:?} after 4 MiB");
+        assert!(large < small * 8 + std::time::Duration::from_millis(50), "{what}: {small:?}, {large:?}");
+    }
 }
 
 #[test]

@@ -51,6 +51,16 @@ fn every_request_is_judged_and_answered() {
 }
 
 #[test]
+fn a_request_that_is_cut_off_is_told_400_and_one_that_never_began_nothing() {
+    for (request, start) in [(&REQUEST[..20], "HTTP/1.1 400 "), ("", "")] {
+        let mut server = server(table::server(), Delivery::Owned);
+        let (answer, _) = server.play(request.as_bytes(), Cut::Whole, true);
+        let answer = String::from_utf8(answer).expect("heads are text");
+        assert!(answer.starts_with(start) && answer.is_empty() == start.is_empty(), "{request:?}: {answer}");
+    }
+}
+
+#[test]
 fn a_head_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
     for (limit, status) in [(REQUEST.len(), 101), (REQUEST.len() - 1, 431)] {
         let limits = duologue_websocket::Limits::new().max_head(limit);

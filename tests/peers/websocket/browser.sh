@@ -17,7 +17,9 @@ log=$(mktemp)
 "$target/release/examples/websocket_chat" 2>"$log" &
 pid=$!
 # Ends only what was started here.
-trap 'kill "$pid" 2>/dev/null || true; rm -f "$log"' EXIT INT TERM
+trap 'kill "$pid" 2>/dev/null || true; rm -f "$log"' EXIT
+# A signal ends the script, which a trap of the signal alone would not.
+trap 'exit 130' INT TERM
 for _ in $(seq 100); do
     address=$(sed -n 's/^chatting on //p' "$log")
     [ -n "$address" ] && break

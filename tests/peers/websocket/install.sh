@@ -8,8 +8,9 @@
 set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 folder=${1:-${CARGO_TARGET_DIR:-$root/target}/peers/websocket}
-pypi="kosoku==0.1.0 websockets==17.* aiohttp==3.*"
-npm="ws@8 playwright-core@1"
+# The versions that docs/conformance.md tells of.
+pypi="kosoku==0.1.0 websockets==17.4.* aiohttp==3.14.*"
+npm="ws@8.23 playwright-core@1"
 
 unavailable() {
     echo "the peers cannot be installed: $1" >&2

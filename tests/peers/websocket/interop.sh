@@ -16,7 +16,9 @@ ours=$target/release/examples/websocket_peer
 out=$(mktemp -d)
 pids=
 # Ends only what was started here.
-trap 'for pid in $pids; do kill "$pid" 2>/dev/null || true; done; rm -rf "$out"' EXIT INT TERM
+trap 'for pid in $pids; do kill "$pid" 2>/dev/null || true; done; rm -rf "$out"' EXIT
+# A signal ends the script, which a trap of the signal alone would not.
+trap 'exit 130' INT TERM
 
 # Starts a server and sets $address and $pid once it says where it listens.
 serve() {
@@ -36,8 +38,8 @@ peer() {
     library=$1
     shift
     case $library in
-    ws) node "$here/ws.mjs" "$@" ;;
-    *) "$folder/bin/python" "$here/peer.py" "$library" "$@" ;;
+    ws) timeout 60 node "$here/ws.mjs" "$@" ;;
+    *) timeout 60 "$folder/bin/python" "$here/peer.py" "$library" "$@" ;;
     esac
 }
 

@@ -108,6 +108,11 @@ async fn converse(mut socket: WebSocketConnection, mut visit: Visit<'_>) -> Resu
                         Err(_) => socket.start_close(CloseIntent::Goodbye(Code(1003))),
                     }
                 }
+                // Nothing can be said any more, and what is new must not get between the page and the answer to its Close.
+                Some(SessionEvent::App(Event::Close(_))) => {
+                    socket.closed().await;
+                    return Ok(());
+                }
                 None | Some(SessionEvent::Closed(_)) => return Ok(()),
                 Some(_) => {}
             },

@@ -157,6 +157,9 @@ impl WebSocket {
         let response = match cause {
             Cause::Violation(Violation::Handshake(error)) => error.response(),
             Cause::Timeout(_) => status(408, "the request did not come in time"),
+            Cause::Truncated { .. } => status(400, "the request was cut off"),
+            // Nothing was asked.
+            Cause::PeerFinished => return,
             _ => status(503, "going away"),
         };
         if cx.tx.control_room() >= response.len() {
