@@ -401,7 +401,22 @@ fn connect_becomes_a_tunnel_only_by_a_success() {
     feed(&mut session, T0, &[&connect[..], GET].concat());
     messages(&mut session, T0);
     session.send(T0, full(StatusCode::FORBIDDEN, "no")).expect("refused");
-    assert_eq!(messages(&mut session, T0).len(), 1);
+    // What follows may be somebody else's bytes, sent ahead into the tunnel (RFC 9931).
+    assert_eq!(messages(&mut session, T0), [], "nothing that follows is a request");
+    assert!(text(&mut session, T0).contains("connection: close\r\n"));
+    assert!(finished(&session));
+}
+
+#[test]
+fn content_that_comes_does_not_prolong_an_earlier_answer() {
+    let upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    let mut session = server(settings().waits(Waits::new().body(None)));
+    feed(&mut session, T0, &[GET, upload].concat());
+    messages(&mut session, T0);
+    let due = session.interest().deadline.expect("the first answer is due");
+    feed(&mut session, at(1000), b"abc");
+    messages(&mut session, at(1000));
+    assert_eq!(session.interest().deadline, Some(due));
 }
 
 /// Feeds one byte every `every` milliseconds until the session ends, and tells when that was and why.
