@@ -408,6 +408,31 @@ fn connect_becomes_a_tunnel_only_by_a_success() {
 }
 
 #[test]
+fn content_from_a_full_receive_buffer_can_be_sent_back() {
+    let mut session = server(settings());
+    feed(&mut session, T0, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    assert_eq!(messages(&mut session, T0).len(), 1);
+    session.send(T0, streamed()).expect("an answer");
+    let (fed, mut back) = (feed(&mut session, T0, &[7; 1_000_000]), 0);
+    assert!(fed >= 200_000, "{fed} bytes waited");
+    for _ in 0..STEPS {
+        written(&mut session, T0);
+        match session.poll_event(T0) {
+            Some(Event::App(ServerEvent::Data(data))) => {
+                back += data.len();
+                session.send(T0, ServerCommand::Data(data)).expect("a queue that is empty takes any piece");
+            }
+            Some(Event::Writable) => {}
+            other => {
+                assert_eq!(other, None);
+                break;
+            }
+        }
+    }
+    assert_eq!(back, fed);
+}
+
+#[test]
 fn content_that_comes_does_not_prolong_an_earlier_answer() {
     let upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
     let mut session = server(settings().waits(Waits::new().body(None)));
