@@ -147,7 +147,12 @@ impl<R: Runtime> Server<R> {
                     self.seats.accept_failed();
                     let clock = R::clock();
                     let until = clock.now().after(pause);
-                    if let Some(drain) = within(clock, until, poll_fn(|cx| self.seats.poll_drain(cx))).await {
+                    // Who leaves holds a descriptor, which may be the very thing that is missing.
+                    let or_drain = |cx: &mut std::task::Context<'_>| {
+                        leaving.poll(cx);
+                        self.seats.poll_drain(cx)
+                    };
+                    if let Some(drain) = within(clock, until, poll_fn(or_drain)).await {
                         break drain;
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);

@@ -33,6 +33,8 @@ struct State {
     seats: BTreeMap<u64, Arc<Place>>,
     /// Whose handler has not ended.
     tasks: BTreeMap<u64, Arc<Place>>,
+    /// Seats whose connection was called to leave.
+    leaving: usize,
     next: u64,
     stats: ServerStats,
     drain: Option<Drain>,
@@ -246,6 +248,7 @@ impl Seats {
         let idle = state.seats.values().filter(|p| !p.is_evicted()).min_by_key(|p| p.active.load(Ordering::Relaxed));
         let Some(place) = idle.map(Arc::clone) else { return false };
         place.evicted.store(true, Ordering::Relaxed);
+        state.leaving += 1;
         state.stats.evicted += 1;
         drop(state);
         place.say_goodbye(Code(0));
@@ -289,7 +292,8 @@ impl Seats {
 
     /// Connections that hold a seat and were not called to leave it.
     pub(super) fn len(&self) -> usize {
-        self.state().seats.values().filter(|place| !place.is_evicted()).count()
+        let state = self.state();
+        state.seats.len() - state.leaving
     }
 
     pub(super) fn peers(&self) -> Vec<SocketAddr> {
@@ -304,6 +308,8 @@ impl Seats {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.state().seats.remove(&self.place.id);
+        let mut state = self.seats.state();
+        state.seats.remove(&self.place.id);
+        state.leaving -= usize::from(self.place.is_evicted());
     }
 }
