@@ -54,7 +54,8 @@ pub struct ServerHandle {
 
 impl ServerHandle {
     /// Stops accepting, has every connection say in its protocol that it ends (what is under way is ended first where
-    /// the protocol can tell: [`Protocol::drain`]), waits at most `within` for them to end, and resets the rest. [`Server::serve`] then returns its report. The first call decides.
+    /// the protocol can tell: [`Protocol::drain`]), waits at most `within` for them to end, also for those that a handler
+    /// handed to another task, and resets the rest. [`Server::serve`] then returns its report. The first call decides.
     pub fn drain(&self, within: Duration) {
         self.seats.drain(within);
     }

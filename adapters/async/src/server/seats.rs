@@ -42,6 +42,17 @@ struct State {
     server: Option<Waker>,
 }
 
+impl State {
+    fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.seats.is_empty()
+    }
+
+    /// The server's waker once its drain has nobody to wait for. While it accepts it has no use for being woken.
+    fn server_to_wake(&mut self) -> Option<Waker> {
+        if self.drain.is_some() && self.is_idle() { self.server.take() } else { None }
+    }
+}
+
 /// What the server, one connection and its handler's task share.
 pub(super) struct Place {
     id: u64,
@@ -207,10 +218,10 @@ impl Seats {
         self.state().drain.map_or(0, |drain| drain.open)
     }
 
-    /// Ready once no handler runs.
+    /// Ready once no handler runs, and no connection is open that one handed on.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
-        if state.tasks.is_empty() {
+        if state.is_idle() {
             return Poll::Ready(());
         }
         register(&mut state.server, cx);
@@ -271,8 +282,7 @@ impl Seats {
     pub(super) fn task_ended(&self, place: &Place) {
         let mut state = self.state();
         state.tasks.remove(&place.id);
-        // While it accepts the server has no use for being woken.
-        let server = if state.drain.is_some() && state.tasks.is_empty() { state.server.take() } else { None };
+        let server = state.server_to_wake();
         drop(state);
         server.into_iter().for_each(Waker::wake);
     }
@@ -311,5 +321,8 @@ impl Drop for Seat {
         let mut state = self.seats.state();
         state.seats.remove(&self.place.id);
         state.leaving -= usize::from(self.place.is_evicted());
+        let server = state.server_to_wake();
+        drop(state);
+        server.into_iter().for_each(Waker::wake);
     }
 }
