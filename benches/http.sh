@@ -59,7 +59,7 @@ measure() { # name, url, process, load, command...
     local name="$1" at="$2" pid="$3" load="$4" before requests rate
     shift 4
     before="$(ticks "$pid")"
-    "$@" "$at/" > "$work/out"
+    timeout 300 "$@" "$at/" > "$work/out"
     case "$1" in
         wrk)
             requests="$(awk '/requests in/ { print $1 }' "$work/out")"
@@ -110,7 +110,7 @@ for order in local-first peer-first; do
     for kind in naive pooled; do
         serve "$order-$kind" "$target/examples/http_server" --port 0 --close-order "$order"
         flag= && [ "$kind" = naive ] && flag=--naive
-        "$target/examples/http_client" "$url/" --requests "$many" --connections 8 $flag > "$work/out" || true
+        timeout 300 "$target/examples/http_client" "$url/" --requests "$many" --connections 8 $flag > "$work/out" || true
         read -r at_server at_client <<< "$(time_wait "${url##*:}")"
         awk -v w="the $kind client, server $order" -v s="$at_server" -v c="$at_client" \
             '/sockets opened/ { o = $1 } /requests per second/ { r = $1 } /errors/ { e = $(NF - 1) }
@@ -121,7 +121,7 @@ for order in local-first peer-first; do
     # until its own deadline.
     [ "$order" = local-first ] || continue
     serve "$order-ab" "$target/examples/http_server" --port 0 --close-order "$order"
-    ab -q -n "$many" -c 8 "$url/" > "$work/out" || true
+    timeout 300 ab -q -n "$many" -c 8 "$url/" > "$work/out" || true
     read -r at_server at_client <<< "$(time_wait "${url##*:}")"
     awk -v w="ab without -k, server $order" -v s="$at_server" -v c="$at_client" -v n="$many" \
         '/Requests per second/ { r = $4 } /Failed requests/ { e = $3 }

@@ -206,6 +206,24 @@ async fn a_client_reuses_its_connections_whatever_the_content() {
 }
 
 #[tokio::test]
+async fn an_upload_goes_on_while_its_answer_comes() {
+    let server = Server::bind("127.0.0.1:0", Options::new().config(Http::config())).await.expect("bound");
+    let address = server.local_addr().expect("its address");
+    tokio::spawn(server.serve(|_| Http::new(ServerSettings::new()), echo));
+    let client = client(1);
+    // More than all buffers between us and the server hold: its answer begins long before the content ends.
+    let content = Bytes::from(vec![3; 24 << 20]);
+    for _ in 0..2 {
+        let body = Body::Full(content.clone());
+        let request = Request { body, ..Request::new(Method::POST, uri(address, "/")) };
+        let mut response = step("an answer", client.request(request)).await.expect("an answer");
+        let answer = step("its content", response.bytes(content.len())).await.expect("all of it");
+        assert!(answer == content, "{} bytes came back", answer.len());
+    }
+    assert_eq!(client.pool().stats().dialled, 1, "complete in both directions, it is used again");
+}
+
+#[tokio::test]
 async fn content_beyond_the_callers_bound_ends_the_connection_and_so_does_a_dropped_answer() {
     let server = Server::bind("127.0.0.1:0", Options::new().config(Http::config())).await.expect("bound");
     let (address, handle) = (server.local_addr().expect("its address"), server.handle());

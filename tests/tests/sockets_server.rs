@@ -70,6 +70,24 @@ async fn draining_says_goodbye_waits_resets_the_rest_and_reports() {
 }
 
 #[tokio::test]
+async fn a_drain_waits_for_a_connection_that_its_handler_handed_on() {
+    let server = Server::bind("127.0.0.1:0", Options::new()).await.expect("bound");
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    let running = tokio::spawn(server.serve(
+        |_| frames(),
+        |connection: Served<Frames>| async {
+            tokio::spawn(echo(connection));
+        },
+    ));
+    let mut peer = dial(address).await;
+    is_served(&mut peer).await;
+    handle.drain(Duration::from_secs(1000));
+    assert_eq!(drain(&mut peer).await.1.cause, Cause::PeerFinished, "closed in order");
+    let report = step("the drain", running).await.expect("no panic");
+    assert_eq!((report.open, report.ended, report.stats.open, report.stats.ended.in_order), (1, 1, 0, 1), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_drain_without_connections_ends_at_once() {
     let (_, handle, running) = start(|server| server).await;
     handle.drain(Duration::from_secs(1000));

@@ -143,3 +143,14 @@ async fn what_is_no_stream_of_events_is_no_reason_to_try_again() {
     assert_eq!(step("the end", source.next_event()).await, Ok(None));
     assert!(EventSource::new("https://a/".parse().expect("a URI"), quick()).is_err());
 }
+
+#[tokio::test]
+async fn an_attempt_that_fails_is_not_repeated_before_the_servers_retry_time_either() {
+    let (listener, address) = listen().await;
+    drop(listener);
+    let pause = Duration::from_secs(1000);
+    let mut source = EventSource::new(uri(address), quick()).expect("a source").default_retry(pause);
+    let waited = tokio::time::timeout(Duration::from_millis(300), source.next_event()).await;
+    assert!(waited.is_err(), "there is nobody");
+    assert_eq!(source.machine().failures(), 1, "one attempt, then the pause");
+}

@@ -2,6 +2,7 @@
 
 mod support;
 
+use duologue_core::TimeoutReason;
 use duologue_http1::http::StatusCode;
 use duologue_http1::{Body, Response, ServerCommand, ServerSettings};
 use support::*;
@@ -27,6 +28,29 @@ fn a_drain_answers_what_was_asked_and_ends() {
     messages(&mut session, T0);
     session.send(T0, ServerCommand::Drain).expect("accepted");
     assert_eq!(session.cause(), None);
+    session.send(T0, ok("last")).expect("an answer");
+    assert!(text(&mut session, T0).contains("connection: close"));
+    assert!(finished(&session));
+}
+
+#[test]
+fn an_empty_line_between_requests_is_no_request_that_a_drain_waits_for() {
+    // Some clients send one after their content (RFC 9112, section 2.2).
+    let mut session = server(settings());
+    feed(&mut session, T0, &[GET, b"\r\n"].concat());
+    messages(&mut session, T0);
+    session.send(T0, ok("1")).expect("an answer");
+    written(&mut session, T0);
+    let deadline = session.interest().deadline.expect("a deadline");
+    assert_eq!(deadline.reason, TimeoutReason::Protocol("keep-alive"), "it is idle");
+    assert!(session.drain(T0));
+    written(&mut session, T0);
+    assert!(finished(&session), "nothing was asked");
+
+    let mut session = server(settings());
+    feed(&mut session, T0, &[GET, b"\r\n"].concat());
+    messages(&mut session, T0);
+    assert!(session.drain(T0));
     session.send(T0, ok("last")).expect("an answer");
     assert!(text(&mut session, T0).contains("connection: close"));
     assert!(finished(&session));

@@ -401,7 +401,47 @@ fn connect_becomes_a_tunnel_only_by_a_success() {
     feed(&mut session, T0, &[&connect[..], GET].concat());
     messages(&mut session, T0);
     session.send(T0, full(StatusCode::FORBIDDEN, "no")).expect("refused");
+    // What follows may be somebody else's bytes, sent ahead into the tunnel (RFC 9931).
+    assert_eq!(messages(&mut session, T0), [], "nothing that follows is a request");
+    assert!(text(&mut session, T0).contains("connection: close\r\n"));
+    assert!(finished(&session));
+}
+
+#[test]
+fn content_from_a_full_receive_buffer_can_be_sent_back() {
+    let mut session = server(settings());
+    feed(&mut session, T0, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
     assert_eq!(messages(&mut session, T0).len(), 1);
+    session.send(T0, streamed()).expect("an answer");
+    let (fed, mut back) = (feed(&mut session, T0, &[7; 1_000_000]), 0);
+    assert!(fed >= 200_000, "{fed} bytes waited");
+    for _ in 0..STEPS {
+        written(&mut session, T0);
+        match session.poll_event(T0) {
+            Some(Event::App(ServerEvent::Data(data))) => {
+                back += data.len();
+                session.send(T0, ServerCommand::Data(data)).expect("a queue that is empty takes any piece");
+            }
+            Some(Event::Writable) => {}
+            other => {
+                assert_eq!(other, None);
+                break;
+            }
+        }
+    }
+    assert_eq!(back, fed);
+}
+
+#[test]
+fn content_that_comes_does_not_prolong_an_earlier_answer() {
+    let upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    let mut session = server(settings().waits(Waits::new().body(None)));
+    feed(&mut session, T0, &[GET, upload].concat());
+    messages(&mut session, T0);
+    let due = session.interest().deadline.expect("the first answer is due");
+    feed(&mut session, at(1000), b"abc");
+    messages(&mut session, at(1000));
+    assert_eq!(session.interest().deadline, Some(due));
 }
 
 /// Feeds one byte every `every` milliseconds until the session ends, and tells when that was and why.

@@ -180,3 +180,14 @@ proptest! {
         prop_assert_eq!(whole, cut);
     }
 }
+
+#[test]
+fn an_id_is_bounded_because_every_event_has_a_copy() {
+    let mut events = 0;
+    let mut parser = Parser::new(1 << 20);
+    let longest = [b"id: ", &[b'7'; sse::LONGEST_ID][..], b"\n"].concat();
+    parser.feed(&[&longest[..], b"data\n\n"].concat(), |_| events += 1).expect("as long as an id may be");
+    assert_eq!((events, parser.last_event_id().len()), (1, sse::LONGEST_ID));
+    let longer = [b"id: ", &[b'7'; sse::LONGEST_ID + 1][..], b"\n"].concat();
+    assert_eq!(parser.feed(&longer, |_| events += 1), Err(TooLong { limit: sse::LONGEST_ID }));
+}

@@ -79,35 +79,46 @@ if has nc "half-close"; then
 fi
 
 if has wrk "wrk"; then
-    out="$(wrk -t1 -c32 -d2s "$url/")"
+    out="$(timeout 30 wrk -t1 -c32 -d2s "$url/")"
     check "wrk" "Requests/sec" "$out"
     check "wrk without errors" "^none$" "$(echo "$out" | grep -E 'Non-2xx|Socket errors' || echo none)"
     echo "        $(echo "$out" | grep Requests/sec)"
 fi
 if has ab "ab"; then
-    check "ab with keep-alive" "Failed requests: +0" "$(ab -q -k -n 5000 -c 16 "$url/" 2>&1)"
-    check "ab without keep-alive" "Failed requests: +0" "$(ab -q -n 1000 -c 16 "$url/" 2>&1)"
+    check "ab with keep-alive" "Failed requests: +0" "$(timeout 60 ab -q -k -n 5000 -c 16 "$url/" 2>&1)"
+    check "ab without keep-alive" "Failed requests: +0" "$(timeout 60 ab -q -n 1000 -c 16 "$url/" 2>&1)"
 fi
 
-check "our client against our server" "^1 sockets opened" "$("$target/http_client" "$url/" --requests 500)"
+check "our client against our server" "^1 sockets opened" "$(timeout 60 "$target/http_client" "$url/" --requests 500)"
 if has nginx "nginx"; then
     mkdir -p "$work/html"
     head -c 100000 /dev/urandom > "$work/html/large"
-    cat > "$work/nginx.conf" << CONF
+    # nginx takes no port 0: a few are tried, until it stays.
+    for attempt in 1 2 3 4 5; do
+        nginx_port=$((20000 + (RANDOM % 12000)))
+        cat > "$work/nginx.conf" << CONF
 daemon off; master_process off; pid $work/pid; error_log $work/error.log;
 events { worker_connections 64; }
 http {
     access_log off; keepalive_requests 100;
     client_body_temp_path $work/b; proxy_temp_path $work/p; fastcgi_temp_path $work/f; uwsgi_temp_path $work/u; scgi_temp_path $work/s;
-    server { listen 127.0.0.1:$((port > 60000 ? port - 1000 : port + 1000)); root $work/html;
+    server { listen 127.0.0.1:$nginx_port; root $work/html;
         location /ours/ { proxy_pass $url/; proxy_http_version 1.1; proxy_set_header Connection ""; } }
 }
 CONF
-    nginx -c "$work/nginx.conf" 2> "$work/nginx.out" &
-    processes+=($!)
-    sleep 1
-    nginx="http://127.0.0.1:$((port > 60000 ? port - 1000 : port + 1000))"
-    out="$("$target/http_client" "$nginx/large" --requests 250 --connections 2 2>&1)"
+        nginx -c "$work/nginx.conf" 2> "$work/nginx.out" &
+        process=$!
+        for _ in $(seq 50); do
+            [ -s "$work/pid" ] || ! kill -0 "$process" 2> /dev/null && break
+            sleep 0.1
+        done
+        if kill -0 "$process" 2> /dev/null; then
+            processes+=("$process")
+            break
+        fi
+    done
+    nginx="http://127.0.0.1:$nginx_port"
+    out="$(timeout 60 "$target/http_client" "$nginx/large" --requests 250 --connections 2 2>&1)"
     check "our client against nginx: every byte" "250 answers, 0 of them not 200, 25000000 bytes" "$out"
     check "our client against nginx: replaced after 100 requests each" "^[34] sockets opened" "$out"
     if has curl "nginx before our server"; then

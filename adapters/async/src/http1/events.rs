@@ -179,6 +179,9 @@ impl<R: Redial> EventSource<R> {
                     self.parser = std::mem::replace(&mut self.parser, sse::Parser::new(LONGEST)).resume();
                     self.link.hold_off(self.parser.retry().unwrap_or(self.retry));
                 }
+                Some(ReconnectEvent::Failed { .. }) => {
+                    self.link.hold_off(self.parser.retry().unwrap_or(self.retry));
+                }
                 Some(_) => {}
             }
         }

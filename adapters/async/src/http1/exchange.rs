@@ -15,10 +15,13 @@ use crate::redial::Redial;
 /// Content up to this size goes with its head; longer content goes piece by piece, as the server takes it.
 const WITH_HEAD: usize = 16 << 10;
 
-/// An answer whose content is taken piece by piece. Its connection goes back to the pool with the content's end;
+/// An answer whose content is taken piece by piece. What is left of the request's content is sent meanwhile, if the answer
+/// is a success (2xx); any other says that it is not wanted. The connection goes back to the pool with the content's end;
 /// **dropped** before that it ends its connection.
 pub struct HttpResponse<R: Redial> {
     head: ResponseHead,
+    /// What of the request was not sent yet.
+    parts: Parts,
     trailers: Option<HeaderMap>,
     reused: bool,
     /// Gone with the end of the content.
@@ -51,6 +54,7 @@ impl<R: Redial> HttpResponse<R> {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         loop {
             let Some(connection) = &mut self.connection else { return Ok(None) };
+            self.parts.offer(connection)?;
             match connection.next_event().await {
                 Some(Event::App(ClientEvent::Data(data))) => return Ok(Some(data)),
                 Some(Event::App(ClientEvent::End(trailers))) => {
@@ -113,25 +117,14 @@ pub(super) async fn ask<R: Redial>(
     // The head's place among all that this connection was given.
     let number = connection.session().stats().accepted + 1;
     loop {
-        while let Some(part) = parts.take() {
-            match connection.try_send(part) {
-                Ok(()) => {}
-                Err(full) if full.is_temporary() => {
-                    parts.put_back(full.into_command());
-                    break;
-                }
-                Err(duologue_core::SendError::Invalid { why, .. }) => return Err(HttpError::Invalid(why)),
-                Err(duologue_core::SendError::TooLarge { .. }) => {
-                    return Err(HttpError::Invalid("its head does not fit the send queue"));
-                }
-                // The connection is ending: its last event says how.
-                Err(_) => break,
-            }
-        }
+        parts.offer(&mut connection)?;
         match connection.next_event().await {
             Some(Event::App(ClientEvent::Response(head))) => {
                 let (reused, upgraded) = (connection.is_reused(), connection.session().protocol().is_upgraded());
-                let mut response = HttpResponse { head, trailers: None, reused, connection: Some(connection) };
+                if !head.status.is_success() || upgraded {
+                    parts = Parts::default();
+                }
+                let mut response = HttpResponse { head, parts, trailers: None, reused, connection: Some(connection) };
                 if response.head.body == Incoming::Empty && !upgraded {
                     response.connection.take().into_iter().for_each(give_back);
                 }
@@ -147,6 +140,7 @@ pub(super) async fn ask<R: Redial>(
 }
 
 /// A request as the commands that send it, one after the other.
+#[derive(Default)]
 struct Parts {
     /// What was refused for want of room, or not sent yet.
     next: Option<ClientCommand>,
@@ -169,6 +163,26 @@ impl Parts {
         Self { next: Some(ClientCommand::Request(head)), content, ends }
     }
 
+    /// Sends as much of it as there is room for.
+    fn offer<R: Redial>(&mut self, connection: &mut Pooled<Client, R>) -> Result<(), HttpError> {
+        while let Some(part) = self.take() {
+            match connection.try_send(part) {
+                Ok(()) => {}
+                Err(full) if full.is_temporary() => {
+                    self.next = Some(full.into_command());
+                    break;
+                }
+                Err(duologue_core::SendError::Invalid { why, .. }) => return Err(HttpError::Invalid(why)),
+                Err(duologue_core::SendError::TooLarge { .. }) => {
+                    return Err(HttpError::Invalid("its head does not fit the send queue"));
+                }
+                // The connection is ending: its last event says how.
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self) -> Option<ClientCommand> {
         if let Some(next) = self.next.take() {
             return Some(next);
@@ -177,10 +191,6 @@ impl Parts {
             return Some(ClientCommand::Data(self.content.split_to(self.content.len().min(WITH_HEAD))));
         }
         std::mem::take(&mut self.ends).then_some(ClientCommand::End(None))
-    }
-
-    fn put_back(&mut self, command: ClientCommand) {
-        self.next = Some(command);
     }
 }
 

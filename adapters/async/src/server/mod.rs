@@ -54,7 +54,8 @@ pub struct ServerHandle {
 
 impl ServerHandle {
     /// Stops accepting, has every connection say in its protocol that it ends (what is under way is ended first where
-    /// the protocol can tell: [`Protocol::drain`]), waits at most `within` for them to end, and resets the rest. [`Server::serve`] then returns its report. The first call decides.
+    /// the protocol can tell: [`Protocol::drain`]), waits at most `within` for them to end, also for those that a handler
+    /// handed to another task, and resets the rest. [`Server::serve`] then returns its report. The first call decides.
     pub fn drain(&self, within: Duration) {
         self.seats.drain(within);
     }
@@ -147,7 +148,12 @@ impl<R: Runtime> Server<R> {
                     self.seats.accept_failed();
                     let clock = R::clock();
                     let until = clock.now().after(pause);
-                    if let Some(drain) = within(clock, until, poll_fn(|cx| self.seats.poll_drain(cx))).await {
+                    // Who leaves holds a descriptor, which may be the very thing that is missing.
+                    let or_drain = |cx: &mut std::task::Context<'_>| {
+                        leaving.poll(cx);
+                        self.seats.poll_drain(cx)
+                    };
+                    if let Some(drain) = within(clock, until, poll_fn(or_drain)).await {
                         break drain;
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);

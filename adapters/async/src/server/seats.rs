@@ -33,11 +33,24 @@ struct State {
     seats: BTreeMap<u64, Arc<Place>>,
     /// Whose handler has not ended.
     tasks: BTreeMap<u64, Arc<Place>>,
+    /// Seats whose connection was called to leave.
+    leaving: usize,
     next: u64,
     stats: ServerStats,
     drain: Option<Drain>,
     /// The server's own task.
     server: Option<Waker>,
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.seats.is_empty()
+    }
+
+    /// The server's waker once its drain has nobody to wait for. While it accepts it has no use for being woken.
+    fn server_to_wake(&mut self) -> Option<Waker> {
+        if self.drain.is_some() && self.is_idle() { self.server.take() } else { None }
+    }
 }
 
 /// What the server, one connection and its handler's task share.
@@ -205,10 +218,10 @@ impl Seats {
         self.state().drain.map_or(0, |drain| drain.open)
     }
 
-    /// Ready once no handler runs.
+    /// Ready once no handler runs, and no connection is open that one handed on.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
-        if state.tasks.is_empty() {
+        if state.is_idle() {
             return Poll::Ready(());
         }
         register(&mut state.server, cx);
@@ -246,6 +259,7 @@ impl Seats {
         let idle = state.seats.values().filter(|p| !p.is_evicted()).min_by_key(|p| p.active.load(Ordering::Relaxed));
         let Some(place) = idle.map(Arc::clone) else { return false };
         place.evicted.store(true, Ordering::Relaxed);
+        state.leaving += 1;
         state.stats.evicted += 1;
         drop(state);
         place.say_goodbye(Code(0));
@@ -268,8 +282,7 @@ impl Seats {
     pub(super) fn task_ended(&self, place: &Place) {
         let mut state = self.state();
         state.tasks.remove(&place.id);
-        // While it accepts the server has no use for being woken.
-        let server = if state.drain.is_some() && state.tasks.is_empty() { state.server.take() } else { None };
+        let server = state.server_to_wake();
         drop(state);
         server.into_iter().for_each(Waker::wake);
     }
@@ -289,7 +302,8 @@ impl Seats {
 
     /// Connections that hold a seat and were not called to leave it.
     pub(super) fn len(&self) -> usize {
-        self.state().seats.values().filter(|place| !place.is_evicted()).count()
+        let state = self.state();
+        state.seats.len() - state.leaving
     }
 
     pub(super) fn peers(&self) -> Vec<SocketAddr> {
@@ -304,6 +318,11 @@ impl Seats {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.state().seats.remove(&self.place.id);
+        let mut state = self.seats.state();
+        state.seats.remove(&self.place.id);
+        state.leaving -= usize::from(self.place.is_evicted());
+        let server = state.server_to_wake();
+        drop(state);
+        server.into_iter().for_each(Waker::wake);
     }
 }

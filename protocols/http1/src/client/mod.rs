@@ -31,7 +31,7 @@ pub enum ClientEvent {
     ContinueOverdue,
     /// The response. Unless its [`body`](ResponseHead::body) is empty, `Data` and `End` follow.
     Response(ResponseHead),
-    /// A piece of the response's content.
+    /// A piece of the response's content, of at most 64 KiB.
     Data(Bytes),
     /// The response's content is complete; with trailers, if there were any.
     End(Option<HeaderMap>),

@@ -146,8 +146,9 @@ impl Server {
         }
     }
 
-    fn head_has_begun(&self) -> bool {
-        self.scan.has_begun() || self.skipped_blank
+    /// The empty line that may stand before a request is none yet: clients send one after their content.
+    pub(super) const fn head_has_begun(&self) -> bool {
+        self.scan.has_begun()
     }
 
     /// The drain ends with the response to the front: no request follows it.
@@ -278,6 +279,9 @@ impl Server {
         let closes = says_close
             || self.drains_with_this()
             || !front.keep_alive
+            // The client may have sent somebody else's bytes ahead into the tunnel it did not get: they are no request
+            // (RFC 9931, for HTTP/1.1: who refuses CONNECT closes).
+            || (front.connect && !upgrades)
             // The client that still waits for 100 may or may not send its content: what follows cannot be told apart.
             || front.expects
             || encoder == Some(BodyEncoder::UntilClose)

@@ -33,7 +33,7 @@ use crate::wire::{BodyDecoder, BodyEncoder, Digits, Pace, Scan};
 pub enum ServerEvent {
     /// A request began. Unless its [`body`](RequestHead::body) is empty, `Data` and `End` follow.
     Request(RequestHead),
-    /// A piece of the request's content.
+    /// A piece of the request's content, of at most 64 KiB.
     Data(Bytes),
     /// The request's content is complete; with trailers, if there were any.
     End(Option<HeaderMap>),

@@ -175,7 +175,10 @@ impl Server {
         // A client that does not wait for 100 (Continue) needs none.
         if let Some(exchange) = self.exchanges.back_mut().filter(|exchange| exchange.expects) {
             exchange.expects = false;
-            cx.timers.clear(Timer::Answer);
+            // An earlier request's answer is due all the same.
+            if self.exchanges.len() == 1 {
+                cx.timers.clear(Timer::Answer);
+            }
         }
         self.pace.get_or_insert(Pace::new(cx.now, received));
         self.arm_body(cx, received);

@@ -11,7 +11,7 @@ impl Server {
     /// Nothing is asked: the next request is waited for.
     pub(super) fn await_request(&mut self, cx: &mut Cx<'_, Self>) {
         let waits = &self.settings.waits;
-        let begun = self.scan.has_begun() || self.skipped_blank;
+        let begun = self.head_has_begun();
         let (timer, wait) =
             if begun || self.requests == 0 { (Timer::Head, waits.head) } else { (Timer::Idle, waits.idle) };
         if let Some(wait) = wait {

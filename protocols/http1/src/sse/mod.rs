@@ -13,5 +13,7 @@ pub use parse::{Event, Parser, TooLong};
 
 /// The value of Content-Type.
 pub const CONTENT_TYPE: &str = "text/event-stream";
+/// The most bytes of an id that a [`Parser`] takes: each event has a copy of the last one, so a long one would multiply.
+pub const LONGEST_ID: usize = 4096;
 /// The request field by which a client says which event it saw last.
 pub const LAST_EVENT_ID: &str = "last-event-id";

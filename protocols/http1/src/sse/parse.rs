@@ -7,6 +7,8 @@ use core::time::Duration;
 
 use thiserror::Error;
 
+use super::LONGEST_ID;
+
 /// An event as the client's application sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -18,7 +20,7 @@ pub struct Event {
     pub last_event_id: String,
 }
 
-/// An event or a line is longer than allowed. The stream cannot be read on.
+/// An event, a line or an id is longer than allowed. The stream cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("an event of the stream is longer than {limit} bytes")]
 pub struct TooLong {
@@ -60,7 +62,8 @@ pub struct Parser {
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Parser {
-    /// A parser at the start of the first stream. A line, and the data of an event, may have at most `limit` bytes.
+    /// A parser at the start of the first stream. A line, and the data of an event, may have at most `limit` bytes, an id
+    /// at most [`LONGEST_ID`].
     #[must_use]
     pub const fn new(limit: usize) -> Self {
         Self {
@@ -192,6 +195,7 @@ impl Parser {
                 self.data.push_str(&String::from_utf8_lossy(value));
             }
             b"event" => self.name = String::from_utf8_lossy(value).into_owned(),
+            b"id" if value.len() > LONGEST_ID => return Err(TooLong { limit: LONGEST_ID }),
             b"id" if !value.contains(&0) => self.id = String::from_utf8_lossy(value).into_owned(),
             b"retry" => self.note_retry(value),
             _ => {}

@@ -14,6 +14,8 @@ use super::scan::{Bounds, Scan};
 
 /// Content of fewer bytes is copied out of the receive buffer: a shared slice keeps the whole read alive.
 const COPIED: usize = 256;
+/// The most content in one piece. A receive buffer may hold more; who sends it on needs room for it at once.
+const LONGEST_PIECE: usize = 64 << 10;
 
 /// The content of one message while it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl BodyDecoder {
                 Ok(Piece::Data(take(rx, n)))
             }
             Framing::UntilClose => {
-                let n = rx.len();
+                let n = rx.len().min(LONGEST_PIECE);
                 self.check(n as u64, limits)?;
                 self.received += n as u64;
                 Ok(Piece::Data(take(rx, n)))
@@ -169,7 +171,8 @@ impl BodyDecoder {
 }
 
 fn upto(left: u64, there: usize) -> usize {
-    usize::try_from(left).map_or(there, |left| left.min(there))
+    let most = there.min(LONGEST_PIECE);
+    usize::try_from(left).map_or(most, |left| left.min(most))
 }
 
 #[inline]
