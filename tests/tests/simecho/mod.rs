@@ -1,4 +1,5 @@
-//! A simple protocol for machines that have several sessions: numbered messages, and a server that answers each with itself.
+//! A simple protocol for machines that have several sessions: numbered messages, and a server that answers each with
+//! itself.
 
 use std::cell::RefCell;
 use std::rc::Rc;
