@@ -1,5 +1,6 @@
 //! A pool in the simulated network: connections that die at any byte, and an oracle that knows each request's fate.
 
+mod simecho;
 mod simlink;
 
 use std::any::Any;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use duologue_core::pool::{ConnId, Delivery, LeaseId, Loss, Order, Pool, PoolConfig, Refusal};
 use duologue_core::{CloseIntent, Code, Config, Event, Instant, RecvState, Rng, SendState, Timeouts};
 use duologue_sim::{ConnectError, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, Report, World};
-use simlink::*;
+use simecho::*;
+use simlink::{earlier, network_faults};
 
 const REQUESTS: u64 = 60;
 const SEEDS: u64 = 250;
@@ -105,7 +107,7 @@ impl Caller {
         while let Some(order) = self.pool.poll_order(now) {
             any = true;
             match order {
-                Order::Dial { conn, .. } => match Link::dial(net, self.to, config()) {
+                Order::Dial { conn, .. } => match Link::dial(net, self.to, frames(), config()) {
                     Ok(link) => drop(self.links.insert(conn, link)),
                     Err(_) => self.pool.dial_failed(now, conn),
                 },

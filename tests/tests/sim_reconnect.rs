@@ -1,6 +1,7 @@
 //! A client that reconnects, in the simulated network: connections that die at any byte, and an oracle that knows each
 //! message's fate.
 
+mod simecho;
 mod simlink;
 
 use std::any::Any;
@@ -11,7 +12,8 @@ use duologue_core::pool::Delivery;
 use duologue_core::reconnect::{Backoff, Fate, Generation, Order, Outbox, Queued, Reconnect, Ticket};
 use duologue_core::{CloseIntent, Code, Config, Event, Instant, Rng, SendError, Timeouts};
 use duologue_sim::{ConnectError, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, Report, World};
-use simlink::*;
+use simecho::*;
+use simlink::{earlier, network_faults};
 
 const MESSAGES: u64 = 80;
 const SEEDS: u64 = 400;
@@ -54,7 +56,7 @@ impl Client {
         }
         self.reconnect.handle_timeout(now);
         if let Some(Order::Connect { generation, .. }) = self.reconnect.poll_order(now) {
-            match Link::dial(net, self.to, config()) {
+            match Link::dial(net, self.to, frames(), config()) {
                 Ok(link) => self.link = Some((generation, link)),
                 Err(_) => self.reconnect.connect_failed(now, generation),
             }

@@ -1,29 +1,7 @@
 //! One session of a machine that has several, in the simulated network.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use bytes::Bytes;
-use duologue_core::framed::{Framed, LengthPrefixed};
-use duologue_core::{Closed, Config, Event, Instant, Interest, Protocol, Rng, Session};
-use duologue_sim::{App, ConnectError, Fault, HostId, Io, Net, Read, Shape, SocketId};
-
-pub(crate) type Frames = Framed<LengthPrefixed>;
-pub(crate) type Violation = <Frames as Protocol>::Violation;
-pub(crate) type FramesEvent = Event<Bytes, Violation>;
-
-pub(crate) fn frames() -> Frames {
-    Framed::new(LengthPrefixed::u32_be(1024))
-}
-
-/// A message that is its own number.
-pub(crate) fn numbered(id: u64) -> Bytes {
-    Bytes::copy_from_slice(&id.to_be_bytes())
-}
-
-pub(crate) fn number(message: &[u8]) -> u64 {
-    u64::from_be_bytes(message.try_into().expect("eight bytes"))
-}
+use duologue_core::{Closed, Config, Event, Instant, Interest, Protocol, Session};
+use duologue_sim::{ConnectError, Fault, HostId, Net, Read, Shape, SocketId};
 
 /// Any fault of the network; not of clocks and hosts, after which nothing can be promised.
 pub(crate) fn network_faults(connections: u32, bytes: u64) -> Shape {
@@ -32,22 +10,22 @@ pub(crate) fn network_faults(connections: u32, bytes: u64) -> Shape {
     Shape { connections, hosts: 2, horizon: 4_000_000_000, bytes, allowed }
 }
 
-pub(crate) struct Link {
+pub(crate) struct Link<P: Protocol> {
     socket: SocketId,
-    pub(crate) session: Session<Frames>,
+    pub(crate) session: Session<P>,
     pub(crate) connected: bool,
-    pub(crate) closed: Option<Closed<Violation>>,
+    pub(crate) closed: Option<Closed<P::Violation>>,
 }
 
-impl Link {
-    pub(crate) fn dial(net: &mut Net<'_>, to: HostId, config: Config) -> Result<Self, ConnectError> {
+impl<P: Protocol> Link<P> {
+    pub(crate) fn dial(net: &mut Net<'_>, to: HostId, protocol: P, config: Config) -> Result<Self, ConnectError> {
         let seed = net.random();
-        let session = Session::connecting(frames(), config, seed, net.now()).expect("limits that work");
+        let session = Session::connecting(protocol, config, seed, net.now()).expect("limits that work");
         Ok(Self { socket: net.dial(to, 80)?, session, connected: false, closed: None })
     }
 
     /// Goes as far as it can, and arms the alarm.
-    pub(crate) fn drive(&mut self, net: &mut Net<'_>) -> Vec<FramesEvent> {
+    pub(crate) fn drive(&mut self, net: &mut Net<'_>) -> Vec<Event<P::Event, P::Violation>> {
         let mut events = Vec::new();
         for _ in 0..10_000 {
             if !self.connected && self.closed.is_none() {
@@ -67,7 +45,7 @@ impl Link {
         panic!("it spins: {:?}", self.session)
     }
 
-    fn round(&mut self, net: &mut Net<'_>, events: &mut Vec<FramesEvent>) -> bool {
+    fn round(&mut self, net: &mut Net<'_>, events: &mut Vec<Event<P::Event, P::Violation>>) -> bool {
         let now = net.now();
         let Interest { event, read, write, shutdown_write, release, deadline } = self.session.interest();
         if let Some(how) = release {
@@ -117,31 +95,9 @@ impl Link {
         }
     }
 
-    fn did(&mut self, fact: impl FnOnce(&mut Session<Frames>)) -> bool {
+    fn did(&mut self, fact: impl FnOnce(&mut Session<P>)) -> bool {
         fact(&mut self.session);
         true
-    }
-}
-
-/// What a server did, in order.
-pub(crate) type Ledger = Rc<RefCell<Vec<u64>>>;
-
-/// Answers each message with itself, and now and then finishes of its own accord.
-pub(crate) struct Echo {
-    pub(crate) ledger: Ledger,
-    pub(crate) rng: Rng,
-    pub(crate) finish_one_in: u64,
-}
-
-impl App<Frames> for Echo {
-    fn on_event(&mut self, io: &mut Io<'_, Frames>, event: FramesEvent) {
-        if let Event::App(message) = event {
-            self.ledger.borrow_mut().push(number(&message));
-            let _ = io.send(message);
-            if self.rng.below(self.finish_one_in) == 0 {
-                io.finish();
-            }
-        }
     }
 }
 

@@ -90,7 +90,7 @@ impl<R: Redial> HttpClient<R> {
     }
 
     fn may_repeat(&self, delivery: Delivery, method: &Method) -> bool {
-        delivery == Delivery::NotSent || (self.retry_idempotent && method.is_idempotent())
+        delivery.may_retry(self.retry_idempotent && method.is_idempotent())
     }
 }
 
