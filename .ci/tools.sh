@@ -10,6 +10,7 @@ need python3 python3
 need ss iproute2
 need ip iproute2
 need iptables iptables
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 [[ -f /usr/include/stdio.h ]] || missing+=(libc6-dev)
 
 if ((${#missing[@]})); then
