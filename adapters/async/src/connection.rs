@@ -1,7 +1,8 @@
 //! A connection: one session, driven by whoever polls it.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,10 +14,14 @@ use crate::error::SendError;
 use crate::open::Open;
 use crate::split::{RecvHalf, SendHalf, split};
 
+/// Rounds of input and output beside a handler's work before other tasks get their turn.
+const DRIVES: usize = 32;
+
 /// One session over one transport, for one task at a time. [`split`](Self::split) it for several.
 ///
 /// No task works behind it: input, output and time-outs happen while one of its futures is polled. Keep
-/// [`next_event`](Self::next_event) polled and everything else happens by itself.
+/// [`next_event`](Self::next_event) polled and everything else happens by itself; where a handler must wait for something
+/// else, [`drive_during`](Self::drive_during) that.
 ///
 /// **Dropping** a connection that was not closed offers what is queued to the transport once, without waiting. If all of
 /// it was taken the transport is closed normally, otherwise it is reset: the peer never takes a cut stream for a
@@ -131,6 +136,35 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
             // The deadline cannot pass while the command is with the session.
             (None, None) => Ok(()),
         }
+    }
+
+    /// Lets the connection go on while `work` is done: what is queued leaves, what comes is read as far as the limits
+    /// allow, time-outs run and a dead peer is noticed. Events wait to be taken until afterwards. A handler that awaits
+    /// anything else without it (a database, a timer) leaves its connection alone meanwhile.
+    ///
+    /// `None` if the session's end began first: `work` is dropped then, since nobody can be answered any more, and
+    /// [`Event::Closed`] follows. The peer's half-close is not the end: it still gets its answer.
+    pub async fn drive_during<F: Future>(&mut self, work: F) -> Option<F::Output> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => self.poll_ending(cx).map(|()| None),
+        })
+        .await
+    }
+
+    /// Drives without taking events; ready once the session's end has begun.
+    pub(crate) fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..DRIVES {
+            if self.driver().session().cause().is_some() {
+                return Poll::Ready(());
+            }
+            if self.open.poll_progress(cx).is_pending() && !self.open.unpark() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Queues a command if it fits now.

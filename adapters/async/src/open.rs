@@ -107,7 +107,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     }
 
     /// Queues the parked command if it fits by now, and tells whether it did.
-    fn unpark(&mut self) -> bool {
+    pub(crate) fn unpark(&mut self) -> bool {
         self.parked.is_some() && self.after_parked(()).is_ok() && self.parked.is_none()
     }
 

@@ -118,8 +118,12 @@ async fn answer(connection: &mut Connection, request: &RequestHead) -> Option<()
         "/events" if reads => events(connection, request).await,
         "/page" if reads => respond(connection, content(PAGE, "text/html; charset=utf-8")).await,
         "/slow" if reads => {
-            let millis = request.uri.query().and_then(|query| query.strip_prefix("ms=")?.parse().ok());
-            tokio::time::sleep(Duration::from_millis(millis.unwrap_or(0)).min(LONGEST)).await;
+            let Some(Ok(millis)) = request.uri.query().and_then(|query| Some(query.strip_prefix("ms=")?.parse()))
+            else {
+                return respond(connection, Response::new(StatusCode::BAD_REQUEST)).await;
+            };
+            // A client that goes away meanwhile is noticed.
+            connection.drive_during(tokio::time::sleep(Duration::from_millis(millis).min(LONGEST))).await?;
             respond(connection, text("At last.")).await
         }
         "/refuse" => respond(connection, Response::new(StatusCode::PAYLOAD_TOO_LARGE)).await,
@@ -171,12 +175,7 @@ async fn events(connection: &mut Connection, request: &RequestHead) -> Option<()
     let mut tick = tokio::time::interval(TICK);
     for number in last.map_or(1, |last| last.saturating_add(1)).. {
         // The connection is driven while we wait, so that a client that went away is noticed.
-        tokio::select! {
-            _ = tick.tick() => {}
-            event = connection.next_event() => if matches!(event, None | Some(Event::Closed(_) | Event::PeerFinished)) {
-                return None;
-            },
-        }
+        connection.drive_during(tick.tick()).await?;
         if connection.is_draining() {
             return connection.send(ServerCommand::End(None)).await.ok();
         }

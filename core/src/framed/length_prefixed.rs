@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(decode_skipping(&framing, [0xFF; 9]), [skipped(9, u64::MAX), Truncated(None)]);
         assert_eq!(decode(&framing.clone().adjustment(1), [0xFF; 9]), [too_long(9, u64::MAX)]);
         let lowest = framing.clone().adjustment(i64::MIN);
-        let wire = encode(&lowest, "ab").unwrap();
+        let wire = encode(&lowest, "ab").expect("the lowest length is allowed");
         assert_eq!(wire[..8], ((1_u64 << 63) + 2).to_le_bytes());
         assert_eq!(decode(&lowest, wire), [frame("ab"), Clean]);
         let endless = LengthPrefixed::new(8, Endian::Big, usize::MAX).offset(usize::MAX);

@@ -1,9 +1,10 @@
 //! A connection that a server handed out.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -96,6 +97,17 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     {
         self.hear_drain();
         self.connection.feed(command).await
+    }
+
+    /// As [`Connection::drive_during`]: `None` also when the server needs the seat, or drains and the protocol has no part
+    /// in that.
+    pub async fn drive_during<F: Future>(&mut self, work: F) -> Option<F::Output> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => self.poll_heard(cx, Connection::poll_ending).map(|()| None),
+        })
+        .await
     }
 
     /// As [`Connection::try_send`], see [`send`](Self::send).

@@ -1,7 +1,5 @@
 //! One test per behaviour.
 
-extern crate std;
-
 use super::*;
 
 fn closed(events: &[StreamEvent]) -> Vec<StreamEnd> {
@@ -14,8 +12,8 @@ fn closed(events: &[StreamEvent]) -> Vec<StreamEnd> {
 
 #[test]
 fn an_idle_stream_takes_at_most_200_bytes() {
-    std::println!("bytes per idle stream: {}", Streams::<()>::bytes_per_idle_stream());
-    assert!(Streams::<()>::bytes_per_idle_stream() <= 200, "{}", Streams::<()>::bytes_per_idle_stream());
+    let bytes = Streams::<()>::bytes_per_idle_stream();
+    assert!(bytes <= 200, "{bytes} bytes per idle stream");
 }
 
 #[test]
@@ -73,7 +71,7 @@ fn finish_cancel_and_loss_are_three_different_things() {
         pair.b.drain(*b);
     }
     let mut ends = closed(&pair.b.take_events());
-    ends.sort_by_key(|end| std::format!("{end:?}"));
+    ends.sort_by_key(|end| alloc::format!("{end:?}"));
     // What both finished is finished, read or not.
     assert_eq!(ends, [StreamEnd::Finished, StreamEnd::Lost, StreamEnd::PeerReset(Code(42))]);
 }
@@ -196,7 +194,7 @@ fn streams_take_turns_by_weight_and_long_messages_are_cut() {
         pair.a.send(*id, &[3; 100_000]);
     }
     pair.a.at(streams[3]).set_weight(48);
-    let mut sent = std::collections::BTreeMap::new();
+    let mut sent = alloc::collections::BTreeMap::new();
     for _ in 0..120 {
         if let Some(Frame::Data { key, bytes, .. }) = pair.a.order(usize::MAX) {
             assert!(bytes.len() <= 1000);
