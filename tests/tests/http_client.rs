@@ -1,5 +1,7 @@
 //! The pooled HTTP client on every runtime, against servers that say byte for byte what a test wants.
 
+#[path = "http_client/events.rs"]
+mod events;
 #[path = "http_client/peer.rs"]
 mod peer;
 #[path = "http_client/streaming.rs"]
@@ -71,6 +73,12 @@ macro_rules! on {
                 only_content_that_nobody_touched_goes_on_another_connection
                 an_answer_that_nobody_takes_stays_with_the_server
             }
+            on! { @tests $redial, $run, events:
+                a_stream_cut_at_every_byte_loses_no_event_and_tells_none_twice
+                it_asks_as_an_event_source_does_and_waits_as_long_as_the_server_says
+                what_is_no_stream_of_events_is_no_reason_to_try_again
+                an_attempt_that_fails_is_not_repeated_before_the_servers_retry_time_either
+            }
         })*
     };
     (@tests $redial:ty, $run:expr, $module:ident: $($name:ident)*) => {
@@ -82,7 +90,12 @@ macro_rules! on {
 }
 
 fn on_tokio(test: impl Future<Output = ()>) {
-    ::tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(test);
+    ::tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test);
 }
 
 on! {
@@ -90,4 +103,31 @@ on! {
     smol: duologue_smol::Smol, ::smol::block_on;
     async_std: duologue_async_std::AsyncStd, ::async_std::task::block_on;
     threads: duologue_blocking::Threads, ::smol::block_on;
+}
+
+#[test]
+fn threads_send_what_they_read() {
+    let (address, server) = peer::peer(|listener| {
+        let mut peer = listener.accept();
+        let head = peer.head();
+        let mut content = Vec::new();
+        loop {
+            let size = peer.read_up_to("\r\n");
+            let size = usize::from_str_radix(size.trim_end(), 16).expect("a size");
+            content.extend_from_slice(&peer.take(size));
+            assert_eq!(peer.take(2), b"\r\n");
+            if size == 0 {
+                break;
+            }
+        }
+        peer.say("HTTP/1.1 204 No Content\r\n\r\n");
+        (head, content)
+    });
+    let client = duologue_blocking::http1::HttpClient::new(ClientSettings::new(), PoolOptions::new()).expect("a pool");
+    let content: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
+    let response = client.request_with(post(address), std::io::Cursor::new(content.clone())).expect("an answer");
+    assert_eq!(response.head().status, 204);
+    let (head, got) = server.join().expect("no panic");
+    assert!(head.contains("\r\ntransfer-encoding: chunked\r\n"), "{head}");
+    assert!(got == content, "{} bytes came", got.len());
 }

@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Longest that anything may take.
-pub const STEP: Duration = Duration::from_secs(20);
+pub(crate) const STEP: Duration = Duration::from_secs(20);
 
 /// A server whose connections are `script`'s.
-pub fn peer<T: Send + 'static>(
+pub(crate) fn peer<T: Send + 'static>(
     script: impl FnOnce(&mut Listener) -> T + Send + 'static,
 ) -> (SocketAddr, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -17,11 +17,11 @@ pub fn peer<T: Send + 'static>(
     (address, std::thread::spawn(move || script(&mut Listener(listener))))
 }
 
-pub struct Listener(TcpListener);
+pub(crate) struct Listener(TcpListener);
 
 impl Listener {
     /// The next client.
-    pub fn accept(&mut self) -> Peer {
+    pub(crate) fn accept(&mut self) -> Peer {
         self.0.set_nonblocking(true).expect("set");
         let until = std::time::Instant::now() + STEP;
         loop {
@@ -43,14 +43,14 @@ impl Listener {
 }
 
 /// A connected client.
-pub struct Peer {
-    pub stream: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) stream: TcpStream,
     got: Vec<u8>,
 }
 
 impl Peer {
     /// All that comes up to and with `end`; what is behind it stays for later.
-    pub fn read_up_to(&mut self, end: &str) -> String {
+    pub(crate) fn read_up_to(&mut self, end: &str) -> String {
         let end = end.as_bytes();
         loop {
             if let Some(at) = self.got.windows(end.len()).position(|window| window == end) {
@@ -62,12 +62,12 @@ impl Peer {
     }
 
     /// A request's head.
-    pub fn head(&mut self) -> String {
+    pub(crate) fn head(&mut self) -> String {
         self.read_up_to("\r\n\r\n")
     }
 
     /// Exactly `n` bytes.
-    pub fn take(&mut self, n: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, n: usize) -> Vec<u8> {
         while self.got.len() < n {
             assert_ne!(self.read(), 0, "the client ended");
         }
@@ -76,7 +76,7 @@ impl Peer {
     }
 
     /// All that comes up to the client's FIN or reset; and whether it was a FIN.
-    pub fn rest(mut self) -> (Vec<u8>, bool) {
+    pub(crate) fn rest(mut self) -> (Vec<u8>, bool) {
         let mut buffer = [0; 1 << 14];
         loop {
             match self.stream.read(&mut buffer) {
@@ -89,15 +89,14 @@ impl Peer {
     }
 
     /// Whether something comes within this time.
-    pub fn is_quiet_for(&mut self, time: Duration) -> bool {
+    pub(crate) fn is_quiet_for(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).expect("set");
         let peeked = self.stream.peek(&mut [0]);
         self.stream.set_read_timeout(Some(STEP)).expect("set");
-        self.got.is_empty()
-            && peeked.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+        self.got.is_empty() && peeked.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
-    pub fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).expect("writable");
     }
 

@@ -48,7 +48,7 @@ impl hyper::body::Body for Counted {
     }
 }
 
-pub async fn content_of_unknown_length_goes_in_chunks_with_trailers<R: Redial>() {
+pub(crate) async fn content_of_unknown_length_goes_in_chunks_with_trailers<R: Redial>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         let head = peer.head();
@@ -77,7 +77,7 @@ pub async fn content_of_unknown_length_goes_in_chunks_with_trailers<R: Redial>()
     idle(&client, 1);
 }
 
-pub async fn content_that_knows_its_length_or_is_told_goes_without_chunks<R: Redial>() {
+pub(crate) async fn content_that_knows_its_length_or_is_told_goes_without_chunks<R: Redial>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         let mut heads = Vec::new();
@@ -104,7 +104,7 @@ pub async fn content_that_knows_its_length_or_is_told_goes_without_chunks<R: Red
     idle(&client, 1);
 }
 
-pub async fn content_is_made_no_faster_than_the_server_reads_it<R: Redial>() {
+pub(crate) async fn content_is_made_no_faster_than_the_server_reads_it<R: Redial>() {
     const PIECES: usize = 1 << 12;
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
@@ -142,7 +142,7 @@ pub async fn content_is_made_no_faster_than_the_server_reads_it<R: Redial>() {
     idle(&client, 1);
 }
 
-pub async fn an_answer_that_comes_first_is_told_and_the_content_is_not_wanted<R: Redial>() {
+pub(crate) async fn an_answer_that_comes_first_is_told_and_the_content_is_not_wanted<R: Redial>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         peer.head();
@@ -167,7 +167,7 @@ pub async fn an_answer_that_comes_first_is_told_and_the_content_is_not_wanted<R:
     assert_eq!(rest, "\r\n", "the first chunk's end, and no last chunk: the server never takes it for the whole");
 }
 
-pub async fn both_contents_go_at_the_same_time<R: Redial>() {
+pub(crate) async fn both_contents_go_at_the_same_time<R: Redial>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         peer.head();
@@ -199,7 +199,7 @@ pub async fn both_contents_go_at_the_same_time<R: Redial>() {
     idle(&client, 1);
 }
 
-pub async fn content_waits_for_the_servers_word_if_that_was_expected<R: Redial>() {
+pub(crate) async fn content_waits_for_the_servers_word_if_that_was_expected<R: Redial>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         assert!(peer.head().contains("\r\nexpect: 100-Continue\r\n"));
@@ -240,7 +240,7 @@ pub async fn content_waits_for_the_servers_word_if_that_was_expected<R: Redial>(
     idle(&client, 2);
 }
 
-pub async fn a_request_that_is_dropped_never_poisons_the_pool<R: Redial>() {
+pub(crate) async fn a_request_that_is_dropped_never_poisons_the_pool<R: Redial>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         peer.read_up_to("begun\r\n");
@@ -278,7 +278,7 @@ pub async fn a_request_that_is_dropped_never_poisons_the_pool<R: Redial>() {
     assert!(!rest.ends_with(b"0\r\n\r\n"), "a dropped request is never complete: {}", rest.escape_ascii());
 }
 
-pub async fn content_that_fails_or_is_cut_or_is_not_what_was_announced_ends_its_connection<R: Redial>() {
+pub(crate) async fn content_that_fails_or_is_cut_or_is_not_what_was_announced_ends_its_connection<R: Redial>() {
     const ENDS: usize = 4;
     let (address, server) = peer(|listener| {
         let rests = (0..ENDS).map(|_| {
@@ -318,7 +318,7 @@ pub async fn content_that_fails_or_is_cut_or_is_not_what_was_announced_ends_its_
     assert_eq!(rests.iter().map(Vec::len).collect::<Vec<_>>(), [0, 10, 0, 5], "cut, each of them");
 }
 
-pub async fn only_content_that_nobody_touched_goes_on_another_connection<R: Redial>() {
+pub(crate) async fn only_content_that_nobody_touched_goes_on_another_connection<R: Redial>() {
     let (address, server) = peer(|listener| {
         // It read a part.
         let mut peer = listener.accept();
@@ -352,7 +352,7 @@ pub async fn only_content_that_nobody_touched_goes_on_another_connection<R: Redi
     server.join().expect("no panic");
 }
 
-pub async fn an_answer_that_nobody_takes_stays_with_the_server<R: Redial>() {
+pub(crate) async fn an_answer_that_nobody_takes_stays_with_the_server<R: Redial>() {
     const LEN: usize = 64 << 20;
     let written = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&written);
