@@ -1,6 +1,5 @@
 //! How sessions end when several ends meet.
 
-#[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
 use duologue_core::{Cause, Event, FaultKind, Operation, TransportFault};
