@@ -15,7 +15,7 @@ use bytes::{BufMut, BytesMut};
 use duologue_async::core::driver::Transport;
 use duologue_async::core::framed::{Framed, LengthPrefixed};
 use duologue_async::core::pool::{Delivery, PoolConfig};
-use duologue_async::core::{Release, TransportFault};
+use duologue_async::core::{Cx, RecvBuf, Refused, Release, Step, TransportFault};
 use duologue_async::{
     Adopt, Connecting, Connection, Dial, ManualClock, Options, Pipe, PoolClient, PoolError, PoolOptions,
     ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting, Redial,
@@ -348,8 +348,70 @@ fn only_the_connection_that_was_woken_is_looked_at() {
     }
 }
 
+/// A protocol whose server greets while the session is opened: each byte is a message, and `!` ends the opening.
+struct Greeted;
+
+impl duologue_async::core::Protocol for Greeted {
+    type Event = u8;
+    type Command = u8;
+    type Timer = duologue_async::core::NoTimers;
+    type Violation = std::convert::Infallible;
+
+    fn start(&mut self, _: &mut Cx<'_, Self>) {}
+
+    fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<u8>, Self::Violation> {
+        let Some(byte) = rx.first().copied() else { return Ok(Step::NeedMore { hint: 1 }) };
+        rx.advance(1);
+        if byte == b'!' {
+            cx.establish();
+            return Ok(Step::Progress);
+        }
+        Ok(Step::Event(byte))
+    }
+
+    fn command(&mut self, cx: &mut Cx<'_, Self>, command: u8) -> Result<(), Refused<u8>> {
+        cx.tx.message(1).map(|mut out| out.put_u8(command)).map_err(|why| Refused::new(command, why.into()))
+    }
+}
+
 #[test]
-fn what_came_while_it_was_dialled_is_the_first_users_and_untaken_it_retires_the_connection() {
+fn what_came_while_it_was_opened_is_the_first_users_and_untaken_it_retires_the_connection() {
+    let mut peers = [listen(), listen()];
+    for peer in &mut peers {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(peer.poll_write(&mut cx, &[b"hi!"]), Poll::Ready(Ok(3))));
+    }
+    let options = PoolOptions::new().pool(PoolConfig::new()).acquire_within(WITHIN);
+    let pool = PoolClient::<Greeted, Memory>::new(|_| Greeted, options).expect("a pool");
+    let mut driver = Task::new(SPAWNED.with_borrow_mut(|spawned| spawned.remove(0)));
+    // Made in advance, it is kept with its greeting.
+    pool.keep_warm("there:1", 1);
+    for _ in 0..5 {
+        assert!(driver.poll().is_none());
+    }
+    assert_eq!((pool.stats().idle, pool.stats().dialled, pool.stats().unsolicited), (1, 1, 0));
+    pool.keep_warm("there:1", 0);
+    let acquire = || Task::new(pool.acquire("there:1")).poll();
+    let mut first = acquire().expect("at once").expect("a connection");
+    for byte in *b"hi" {
+        assert_eq!(first.next_ready(), Some(duologue_async::core::Event::App(byte)));
+    }
+    first.release();
+    // Nothing of the greeting is left, so it is used again; and the next is not told of it.
+    let mut again = acquire().expect("at once").expect("a connection");
+    assert!(again.is_reused() && again.next_ready().is_none());
+    // A second one, whose greeting nobody takes.
+    let mut caller = Task::new(pool.acquire("there:1"));
+    assert!(caller.poll().is_none() && driver.poll().is_none());
+    caller.poll().expect("an answer").expect("a connection").release();
+    again.release();
+    assert!(driver.poll().is_none());
+    let stats = pool.stats();
+    assert_eq!((stats.dialled, stats.unsolicited, stats.idle), (2, 1, 1), "{stats:?}");
+}
+
+#[test]
+fn what_nobody_took_retires_a_connection() {
     let mut peers = [listen(), listen()];
     let options = PoolOptions::new().pool(PoolConfig::new()).acquire_within(WITHIN);
     let pool = PoolClient::<Frames, Memory>::new(|_| frames(), options).expect("a pool");
