@@ -223,8 +223,7 @@ impl SendQueue {
             self.ledger.accepted += 1;
             self.ledger.record(written, true);
         }
-        self.command.open = false;
-        self.command.written = 0;
+        self.command = Command::default();
     }
 
     /// Undoes what the command wrote. Messages held back earlier that it wrote first stay.
@@ -451,13 +450,17 @@ impl SendQueue {
                 self.ledger.accepted += 1;
                 self.ledger.record(written, true);
             }
+            // Nothing older is held back, so it is the command's own after all: undone with it, if it is refused.
+            Kind::Held if self.command.held > 0 && self.ledger.held == self.command.held => {
+                self.command.held -= 1;
+                self.ledger.held -= 1;
+                self.ledger.accepted -= 1;
+                self.command.written += written;
+            }
+            // An older one. A command that is refused later does not take it back.
             Kind::Held => {
                 self.ledger.held = self.ledger.held.saturating_sub(1);
                 self.ledger.record(written, true);
-                // A command that is refused later does not take it back.
-                if self.command.open {
-                    self.begin();
-                }
             }
         }
         self.measure();

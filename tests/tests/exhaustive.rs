@@ -27,6 +27,7 @@ fn alphabet() -> Vec<(&'static str, Vec<Call>)> {
         ("poll", ours(Op::Poll { max: 1 })),
         ("send", ours(Op::Send { seed: 4 })),
         ("finish", ours(Op::Finish)),
+        ("drain", ours(Op::Drain)),
         ("shutdown_read", ours(Op::ShutdownRead)),
         ("close goodbye", ours(Op::Close { flush: false, code: 1 })),
         ("close flush", ours(Op::Close { flush: true, code: 2 })),

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -149,6 +151,78 @@ async fn a_panic_in_a_handler_is_the_end_of_its_connection_only() {
     handle.drain(Duration::from_secs(10));
     drain(&mut good).await;
     step("the drain", running).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_panic_before_a_handler_first_waits_is_counted_and_the_server_goes_on() {
+    let server = Server::bind("127.0.0.1:0", Options::new()).await.expect("bound");
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    let (asked, made) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let running = tokio::spawn(server.serve(
+        move |_| {
+            assert_ne!(made.fetch_add(1, Ordering::Relaxed), 1, "no protocol for the second");
+            frames()
+        },
+        move |connection: Served<Frames>| {
+            assert_ne!(asked.fetch_add(1, Ordering::Relaxed), 0, "no handler for the first");
+            echo(connection)
+        },
+    ));
+    for panics in 1..=2 {
+        let mut bad = TcpStream::connect(address).await.expect("connected");
+        let _ = read_to_end(&mut bad).await;
+        until("the count", || handle.stats().panicked == panics).await;
+    }
+    let mut third = dial(address).await;
+    is_served(&mut third).await;
+    third.send(Bytes::from_static(b"panic")).await.expect("sent");
+    drain(&mut third).await;
+    until("the count", || handle.stats().panicked == 3).await;
+    is_served(&mut dial(address).await).await;
+    handle.drain(Duration::from_secs(10));
+    let report = step("the drain", running).await.expect("no panic");
+    assert_eq!((report.stats.accepted, report.stats.refused, report.left.len()), (3, 1, 0), "{report:?}");
+}
+
+/// A peer that never pauses: on a runtime without a budget for reads, or with one that is large, every look at the
+/// connection finds a message.
+#[tokio::test]
+async fn a_drain_is_heard_though_input_is_always_there() {
+    let server = Server::bind("127.0.0.1:0", Options::new()).await.expect("bound");
+    let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+    let (told, since) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counting, counted) = (Arc::clone(&told), Arc::clone(&since));
+    let draining = handle.clone();
+    let handler = move |mut connection: Served<Frames>| {
+        let (told, since, draining) = (Arc::clone(&counting), Arc::clone(&counted), draining.clone());
+        async move {
+            while let Some(event) = connection.next_event().await {
+                if let Event::App(_) = event {
+                    if told.fetch_add(1, Ordering::Relaxed) == 1000 {
+                        draining.drain(Duration::from_secs(10));
+                    }
+                    since.fetch_add(usize::from(connection.is_draining()), Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    let running = tokio::spawn(server.serve(|_| frames(), handler));
+    let mut peer = TcpStream::connect(address).await.expect("connected");
+    let flood = frame(b"x").repeat(1 << 12);
+    let flooding = async {
+        while peer.write_all(&flood).await.is_ok() {}
+        // The server has gone; its report follows.
+        drop(peer);
+        std::future::pending::<()>().await;
+    };
+    let report = tokio::select! {
+        report = running => report.expect("no panic"),
+        () = flooding => unreachable!("it waits for ever"),
+        () = tokio::time::sleep(STEP) => panic!("{} messages, and no end", told.load(Ordering::Relaxed)),
+    };
+    assert_eq!((report.open, report.ended), (1, 1), "{report:?}");
+    let since = since.load(Ordering::Relaxed);
+    assert!(since <= 70, "{since} messages were taken up after the drain");
 }
 
 const CHILD: &str = "DUOLOGUE_TEST_SERVER_WITH_FEW_DESCRIPTORS";

@@ -15,7 +15,7 @@ use bytes::{BufMut, BytesMut};
 use duologue_async::core::driver::Transport;
 use duologue_async::core::framed::{Framed, LengthPrefixed};
 use duologue_async::core::pool::{Delivery, PoolConfig};
-use duologue_async::core::{Release, TransportFault};
+use duologue_async::core::{Cx, RecvBuf, Refused, Release, Step, TransportFault};
 use duologue_async::{
     Adopt, Connecting, Connection, Dial, ManualClock, Options, Pipe, PoolClient, PoolError, PoolOptions,
     ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting, Redial,
@@ -36,6 +36,8 @@ thread_local! {
     static DIALS: Cell<u32> = const { Cell::new(0) };
     /// What the kernel would say of every connection.
     static QUIET: Cell<bool> = const { Cell::new(true) };
+    /// How often a transport was asked for input.
+    static LOOKS: Cell<u32> = const { Cell::new(0) };
     static SPAWNED: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -45,7 +47,33 @@ enum Memory {}
 /// Whatever listens.
 struct Next;
 
-impl Dial<Next> for Pipe {
+/// Our end of a pipe, which counts how often it is asked for input.
+struct Link(Pipe);
+
+impl Transport for Link {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut bytes::buf::Limit<&mut BytesMut>,
+    ) -> Poll<Result<usize, TransportFault>> {
+        LOOKS.set(LOOKS.get() + 1);
+        self.0.poll_read(cx, buf)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, TransportFault>> {
+        self.0.poll_write(cx, slices)
+    }
+
+    fn poll_shutdown_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>> {
+        self.0.poll_shutdown_write(cx)
+    }
+
+    fn poll_release(&mut self, cx: &mut Context<'_>, how: Release) -> Poll<()> {
+        self.0.poll_release(cx, how)
+    }
+}
+
+impl Dial<Next> for Link {
     type Clock = ManualClock;
 
     fn clock() -> ManualClock {
@@ -55,13 +83,13 @@ impl Dial<Next> for Pipe {
     async fn dial(_: Next, _: &Options) -> Result<Self, TransportFault> {
         DIALS.set(DIALS.get() + 1);
         match LISTENING.with_borrow_mut(VecDeque::pop_front) {
-            Some(transport) => Ok(transport),
+            Some(transport) => Ok(Self(transport)),
             None => pending().await,
         }
     }
 }
 
-impl Adopt<Next> for Pipe {
+impl Adopt<Next> for Link {
     type Clock = ManualClock;
 
     fn clock() -> ManualClock {
@@ -76,7 +104,7 @@ impl Adopt<Next> for Pipe {
 impl Runtime for Memory {
     type Listener = ();
     type Stream = Next;
-    type Transport = Pipe;
+    type Transport = Link;
     type Clock = ManualClock;
 
     fn clock() -> ManualClock {
@@ -104,7 +132,7 @@ impl Redial for Memory {
         Box::pin(Connection::connect(Next, protocol, options))
     }
 
-    fn is_quiet(_: &Pipe) -> bool {
+    fn is_quiet(_: &Link) -> bool {
         QUIET.get()
     }
 }
@@ -263,4 +291,158 @@ fn a_connection_is_its_callers_alone_whatever_the_pool_would_allow() {
     assert!(driver.poll().is_none());
     let stats = pool.stats();
     assert_eq!((stats.dialled, stats.idle, stats.stale), (2, 2, 0));
+}
+
+/// A pool with `idle` connections that nobody uses, and what works behind it.
+fn idle_pool(idle: u32, pipes: &mut Vec<Pipe>) -> (PoolClient<Frames, Memory>, Task<'static, ()>) {
+    pipes.extend((0..idle).map(|_| listen()));
+    let config = PoolConfig::new().per_target(idle).total(idle);
+    let options = PoolOptions::new().pool(config).acquire_within(WITHIN);
+    let pool = PoolClient::<Frames, Memory>::new(|_| frames(), options).expect("a pool");
+    let mut driver = Task::new(SPAWNED.with_borrow_mut(|spawned| spawned.remove(0)));
+    pool.keep_warm("there:1", idle);
+    for _ in 0..2 * idle + 10 {
+        assert!(driver.poll().is_none());
+        if !driver.rang() {
+            break;
+        }
+    }
+    assert_eq!(pool.stats().idle, idle);
+    (pool, driver)
+}
+
+/// `cargo test --release -p duologue-async --test clients -- --ignored --nocapture`, under a counter of instructions.
+#[test]
+#[ignore = "a measurement"]
+fn requests_on_one_of_many_idle_connections() {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let (mut pipes, requests) = (Vec::new(), number("REQUESTS", 1000u32));
+    let (pool, mut driver) = idle_pool(number("IDLE", 1000), &mut pipes);
+    for _ in 0..requests {
+        let lease = Task::new(pool.acquire("there:1")).poll().expect("at once").expect("a connection");
+        lease.release();
+        assert!(driver.poll().is_none());
+    }
+}
+
+#[test]
+fn only_the_connection_that_was_woken_is_looked_at() {
+    let mut pipes = Vec::new();
+    let (pool, mut driver) = idle_pool(3, &mut pipes);
+    LOOKS.set(0);
+    let lease = Task::new(pool.acquire("there:1")).poll().expect("at once").expect("a connection");
+    lease.release();
+    assert!(driver.rang() && driver.poll().is_none());
+    // It wrote nothing, and is read once to see that nothing is there.
+    assert_eq!(LOOKS.get(), 1, "the others rest");
+    // Each is woken by what happens to it, and by nothing else.
+    for (n, peer) in pipes.iter_mut().enumerate() {
+        let_go(peer, Release::Graceful);
+        assert!(driver.rang(), "its FIN wakes the pool");
+        LOOKS.set(0);
+        while driver.rang() {
+            assert!(driver.poll().is_none());
+        }
+        assert!(LOOKS.get() <= 3, "{} looks", LOOKS.get());
+        assert_eq!(pool.stats().closed_by_peer, n as u64 + 1);
+    }
+}
+
+/// A protocol whose server greets while the session is opened: each byte is a message, and `!` ends the opening.
+struct Greeted;
+
+impl duologue_async::core::Protocol for Greeted {
+    type Event = u8;
+    type Command = u8;
+    type Timer = duologue_async::core::NoTimers;
+    type Violation = std::convert::Infallible;
+
+    fn start(&mut self, _: &mut Cx<'_, Self>) {}
+
+    fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<u8>, Self::Violation> {
+        let Some(byte) = rx.first().copied() else { return Ok(Step::NeedMore { hint: 1 }) };
+        rx.advance(1);
+        if byte == b'!' {
+            cx.establish();
+            return Ok(Step::Progress);
+        }
+        Ok(Step::Event(byte))
+    }
+
+    fn command(&mut self, cx: &mut Cx<'_, Self>, command: u8) -> Result<(), Refused<u8>> {
+        cx.tx.message(1).map(|mut out| out.put_u8(command)).map_err(|why| Refused::new(command, why.into()))
+    }
+}
+
+#[test]
+fn what_came_while_it_was_opened_is_the_first_users_and_untaken_it_retires_the_connection() {
+    let mut peers = [listen(), listen()];
+    for peer in &mut peers {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(peer.poll_write(&mut cx, &[b"hi!"]), Poll::Ready(Ok(3))));
+    }
+    let options = PoolOptions::new().pool(PoolConfig::new()).acquire_within(WITHIN);
+    let pool = PoolClient::<Greeted, Memory>::new(|_| Greeted, options).expect("a pool");
+    let mut driver = Task::new(SPAWNED.with_borrow_mut(|spawned| spawned.remove(0)));
+    // Made in advance, it is kept with its greeting.
+    pool.keep_warm("there:1", 1);
+    for _ in 0..5 {
+        assert!(driver.poll().is_none());
+    }
+    assert_eq!((pool.stats().idle, pool.stats().dialled, pool.stats().unsolicited), (1, 1, 0));
+    pool.keep_warm("there:1", 0);
+    let acquire = || Task::new(pool.acquire("there:1")).poll();
+    let mut first = acquire().expect("at once").expect("a connection");
+    for byte in *b"hi" {
+        assert_eq!(first.next_ready(), Some(duologue_async::core::Event::App(byte)));
+    }
+    first.release();
+    // Nothing of the greeting is left, so it is used again; and the next is not told of it.
+    let mut again = acquire().expect("at once").expect("a connection");
+    assert!(again.is_reused() && again.next_ready().is_none());
+    // A second one, whose greeting nobody takes.
+    let mut caller = Task::new(pool.acquire("there:1"));
+    assert!(caller.poll().is_none() && driver.poll().is_none());
+    caller.poll().expect("an answer").expect("a connection").release();
+    again.release();
+    assert!(driver.poll().is_none());
+    let stats = pool.stats();
+    assert_eq!((stats.dialled, stats.unsolicited, stats.idle), (2, 1, 1), "{stats:?}");
+}
+
+#[test]
+fn what_nobody_took_retires_a_connection() {
+    let mut peers = [listen(), listen()];
+    let options = PoolOptions::new().pool(PoolConfig::new()).acquire_within(WITHIN);
+    let pool = PoolClient::<Frames, Memory>::new(|_| frames(), options).expect("a pool");
+    let mut driver = Task::new(SPAWNED.with_borrow_mut(|spawned| spawned.remove(0)));
+    let greeting = |peer: &mut Pipe| {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(peer.poll_write(&mut cx, &[b"\0\0\0\x02hi"]), Poll::Ready(Ok(6))));
+    };
+    for peer in &mut peers {
+        greeting(peer);
+    }
+    let mut turn = |takes: bool| {
+        let mut caller = Task::new(pool.acquire("there:1"));
+        let lease = match caller.poll() {
+            Some(lease) => lease,
+            None => {
+                assert!(driver.poll().is_none());
+                caller.poll().expect("an answer")
+            }
+        };
+        let mut lease = lease.expect("a connection");
+        if takes {
+            let event = Task::new(lease.next_event()).poll().expect("the greeting");
+            assert!(matches!(event, Some(duologue_async::core::Event::App(_))), "{event:?}");
+        }
+        lease.release();
+        assert!(driver.poll().is_none());
+    };
+    turn(false);
+    turn(true);
+    turn(false);
+    let stats = pool.stats();
+    assert_eq!((stats.dialled, stats.reused, stats.unsolicited, stats.idle), (2, 1, 1, 1), "{stats:?}");
 }

@@ -2,7 +2,9 @@
 //! [`Server`].
 
 use std::fmt;
-use std::task::Poll;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +17,9 @@ use crate::{PoolOptions, PoolSetupError, ReconnectOptions, Threads, wait};
 pub use duologue_async::http1::*;
 
 use http::{HeaderMap, Uri};
+
+/// Most bytes that are read at a time.
+const PIECE: usize = 16 << 10;
 
 /// Asks HTTP/1.1 servers over connections that are used again. Clones share one pool. What is sent again by itself, and
 /// what is not: see [`duologue_async::http1::HttpClient`].
@@ -46,6 +51,20 @@ impl HttpClient {
         wait(self.inner.request(request)).map(|inner| HttpResponse { inner })
     }
 
+    /// Sends a request whose content is read while it is sent, and waits for the answer's head. [`Request::body`] says how
+    /// it is framed: `Sized`, or else in chunks. See [`duologue_async::http1::HttpClient::request_with`]; a source that
+    /// fails cuts the request.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn request_with(
+        &self,
+        request: Request,
+        content: impl io::Read + Send + 'static,
+    ) -> Result<HttpResponse, HttpError> {
+        wait(self.inner.request_with(request, FromRead(content))).map(|inner| HttpResponse { inner })
+    }
+
     /// Asks for `uri`.
     ///
     /// # Errors
@@ -64,6 +83,35 @@ impl HttpClient {
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
+    }
+}
+
+/// Content that is read when there is room for it. Reading blocks the thread that waits for the answer, and no other.
+struct FromRead<C>(C);
+
+// Nothing of it is ever pinned.
+impl<C> Unpin for FromRead<C> {}
+
+impl<C: io::Read> http_body::Body for FromRead<C> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+        let mut piece = vec![0; PIECE];
+        loop {
+            match self.0.read(&mut piece) {
+                Ok(0) => return Poll::Ready(None),
+                Ok(n) => {
+                    piece.truncate(n);
+                    return Poll::Ready(Some(Ok(http_body::Frame::data(piece.into()))));
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Some(Err(e))),
+            }
+        }
     }
 }
 

@@ -100,6 +100,8 @@ impl<K: Ord + Clone> Pool<K> {
                 self.retire(conn, loss.into());
             }
             Some(State::Probing | State::Open) => {
+                let retired = self.slots.get(conn).is_some_and(|slot| slot.retiring.is_some());
+                self.stats.unsolicited += u64::from(loss == Loss::Unsolicited && !retired);
                 self.retire(conn, loss.into());
                 // A peer that takes connections and drops them would otherwise be dialled as fast as it can.
                 if let Some(slot) = self.slots.get(conn).filter(|slot| slot.uses == 0) {

@@ -28,6 +28,8 @@ pub struct PoolStats {
     pub stale: u64,
     /// Callers refused, for whatever reason.
     pub refused: u64,
+    /// Connections retired because the peer said something that nobody had asked for, or nobody took.
+    pub unsolicited: u64,
     /// Connections that ended with our FIN first.
     pub closed_by_us: u64,
     /// Connections that ended with the peer's FIN first.

@@ -7,9 +7,10 @@
 //!
 //! The pauses are gRPC's (its "Connection Backoff Protocol"): attempt *n* may begin `initial * factor^(n-1)` after the
 //! beginning of the one before, at most `cap`, with a random part of `jitter` either way; an attempt always gets at
-//! least the minimum connect time. Two things differ. The first pause has its jitter as well, so that clients that lose
+//! least the minimum connect time. Three things differ. The first pause has its jitter as well, so that clients that lose
 //! a server together do not return together. And the pauses start anew only after a connection *proved useful*: a
-//! server that accepts and drops would otherwise be dialled at full speed.
+//! server that accepts and drops would otherwise be dialled at full speed. And after a useful connection the first pause
+//! still counts from the beginning of its attempt: one that lived longer than that is replaced at once.
 
 mod config;
 mod outbox;
@@ -79,6 +80,8 @@ pub struct Reconnect {
     pause: core::time::Duration,
     /// No attempt before this.
     not_before: Instant,
+    /// When the present attempt began.
+    began: Instant,
     /// Failures since something proved useful.
     failures: u32,
     circuit: Circuit,
@@ -100,6 +103,7 @@ impl Reconnect {
             generation: Generation(0),
             pause: backoff.initial,
             not_before: now,
+            began: now,
             failures: 0,
             circuit: Circuit::Closed,
             useful: false,
@@ -117,6 +121,7 @@ impl Reconnect {
         }
         self.generation.0 += 1;
         self.useful = false;
+        self.began = now;
         // The next attempt counts from the beginning of this one.
         self.not_before = now.after(self.backoff.jittered(self.pause, &mut self.rng));
         self.pause = self.backoff.next(self.pause);
@@ -150,8 +155,9 @@ impl Reconnect {
         }
     }
 
-    /// The connection ended, for whatever reason. If it had proved useful, or was up for long enough, the next attempt
-    /// is due at once; otherwise it counts as a failed attempt.
+    /// The connection ended, for whatever reason. If it had proved useful, or was up for long enough, the next attempt is
+    /// due at once, but not before [`Backoff::initial`] (with its jitter) has passed since the beginning of the last one:
+    /// a server that says one thing and drops is not dialled at full speed either. Otherwise it counts as a failed attempt.
     pub fn lost(&mut self, now: Instant, generation: Generation) {
         let State::Up { since } = self.state else { return };
         if generation != self.generation {
@@ -161,8 +167,9 @@ impl Reconnect {
             self.proved_useful(generation);
         }
         if self.useful {
-            self.not_before = now;
-            self.state = State::Waiting { until: now };
+            let first = self.backoff.jittered(self.backoff.initial, &mut self.rng);
+            self.not_before = self.began.after(first).max(now);
+            self.state = State::Waiting { until: self.not_before };
         } else {
             self.failed(now);
         }

@@ -104,6 +104,37 @@ fn only_a_useful_connection_starts_the_pauses_anew() {
 }
 
 #[test]
+fn a_server_that_says_one_thing_and_drops_is_not_dialled_at_full_speed() {
+    let mut machine = start(Backoff::new().jitter_percent(0), None);
+    let millis = |n| at(0).after(Duration::from_millis(n));
+    for second in 0..5 {
+        let began = at(second);
+        assert_eq!(due(&machine), began);
+        let (generation, _) = attempt(&mut machine, began);
+        machine.connected(began, generation);
+        machine.proved_useful(generation);
+        machine.lost(millis(second * 1000 + 10), generation);
+        assert_eq!(machine.failures(), 0, "it is no failure, and the pause does not grow");
+    }
+    // One that lived longer than the first pause is replaced at once.
+    let (generation, _) = attempt(&mut machine, at(5));
+    machine.connected(at(5), generation);
+    machine.proved_useful(generation);
+    machine.lost(millis(6_001), generation);
+    assert_eq!(due(&machine), millis(6_001));
+    // With its jitter: clients that lose a server together do not return together.
+    let mut machines = [1, 2].map(|seed| Reconnect::new(Backoff::new(), None, seed, at(0)).expect("pauses that work"));
+    let dues = machines.each_mut().map(|machine| {
+        let (generation, _) = attempt(machine, at(0));
+        machine.connected(at(0), generation);
+        machine.proved_useful(generation);
+        machine.lost(at(0), generation);
+        due(machine)
+    });
+    assert!(dues[0] != dues[1] && dues.iter().all(|due| (millis(800)..=millis(1200)).contains(due)), "{dues:?}");
+}
+
+#[test]
 fn a_connection_that_stood_for_long_was_useful() {
     let mut machine = start(Backoff::new().stable_after(Some(30 * SECOND)), None);
     let (generation, _) = attempt(&mut machine, at(0));

@@ -161,6 +161,39 @@ fn a_refused_command_does_not_take_back_a_held_message_that_it_wrote_first() {
 }
 
 #[test]
+fn a_refused_command_that_held_itself_back_and_wrote_leaves_no_trace() {
+    // What is written is an older message that was held back: it stays. The command's own goes.
+    let mut q = queue(8);
+    q.begin();
+    q.hold();
+    q.commit();
+    q.begin();
+    q.hold();
+    q.held(2).unwrap().put_slice(b"ab");
+    q.rollback();
+    assert_eq!(all(&q), b"ab");
+    assert_eq!((q.ledger().held, q.ledger().accepted), (0, 1));
+    q.advance(2).unwrap();
+    assert_eq!((q.ledger().unsent(), q.len()), (0, 0));
+
+    // Nothing older is held back: what is written is the command's own, and goes with it.
+    let mut q = queue(8);
+    q.begin();
+    q.hold();
+    q.held(2).unwrap().put_slice(b"cd");
+    q.rollback();
+    assert_eq!(all(&q), b"");
+    assert_eq!((q.ledger().held, q.ledger().accepted, q.room()), (0, 0, 8));
+    q.begin();
+    q.hold();
+    q.held(2).unwrap().put_slice(b"ef");
+    q.commit();
+    assert_eq!((q.ledger().held, q.ledger().accepted, all(&q).as_slice()), (0, 1, &b"ef"[..]));
+    q.advance(2).unwrap();
+    assert_eq!(q.ledger().unsent(), 0);
+}
+
+#[test]
 fn what_is_given_up_stays_counted() {
     let mut q = queue(64);
     message(&mut q, b"ab").unwrap();

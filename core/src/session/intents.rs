@@ -45,9 +45,16 @@ impl<P: Protocol> Session<P> {
     #[must_use = "where the protocol has no part in it, the owner closes"]
     pub fn drain(&mut self, now: Instant) -> bool {
         let now = self.observe(now);
-        let open = self.cause.is_none() && self.check_open(()).is_ok();
-        let drains = open && self.protocol.drain(&mut context!(self, now));
-        self.after_command(now);
+        // Asking is not refusing a command: nothing is to be told once it would be accepted.
+        if self.cause.is_some() || !self.takes_commands() {
+            return false;
+        }
+        let drains = self.protocol.drain(&mut context!(self, now));
+        if drains {
+            self.after_command(now);
+        } else {
+            self.after_protocol(now);
+        }
         drains
     }
 
@@ -79,10 +86,15 @@ impl<P: Protocol> Session<P> {
         self.settle(now);
     }
 
+    #[inline]
+    fn takes_commands(&self) -> bool {
+        self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted
+    }
+
     /// Refuses commands outside the open state, and gives them back.
     #[inline]
     pub(super) fn check_open<C>(&mut self, command: C) -> Result<C, SendError<C>> {
-        if self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted {
+        if self.takes_commands() {
             return Ok(command);
         }
         Err(if self.cause.is_some() {

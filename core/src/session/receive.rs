@@ -182,7 +182,8 @@ impl<P: Protocol> Session<P> {
             RecvState::Draining => {
                 let action = self.protocol.eof(&mut context!(self, now), &mut self.rx);
                 self.after_protocol(now);
-                if core::mem::take(&mut self.link.awaits_command) {
+                // Where no command can be sent any more none is waited for: the end is what the protocol says it is.
+                if core::mem::take(&mut self.link.awaits_command) && self.send == SendState::Open {
                     self.blocked = true;
                     return;
                 }

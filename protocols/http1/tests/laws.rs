@@ -10,7 +10,7 @@ use bytes::Bytes;
 use duologue_core::{CloseOrder, Code, Config, Limits as Bounds, OnPeerFinish, Rng, Timeouts};
 use duologue_http1::http::{HeaderMap, HeaderValue, StatusCode};
 use duologue_http1::{Body, ClientCommand, Limits, Request, Response, ServerCommand};
-use duologue_laws::{End, Reference, Role, Subject, run};
+use duologue_laws::{Drained, End, Reference, Role, Subject, run};
 use wrapped::{HEAD, PIPELINED, Say, Seen, Wrapped};
 
 /// HTTP/1.1 with its traffic and an independent decoder.
@@ -177,6 +177,29 @@ impl Subject for Http {
         }
     }
 
+    fn begins(&self, event: &Seen) -> bool {
+        matches!(event, Seen::Head(_))
+    }
+
+    /// All that was asked was answered; and the last answer after the drain, if there was one, says so.
+    fn drained(&self, role: Role, drained: &Drained<'_, Seen>) -> Result<(), String> {
+        if role == Role::Client {
+            return Err("a client has no part in it".into());
+        }
+        let is_head = |event: &&Seen| matches!(event, Seen::Head(head) if !head.starts_with('1'));
+        let asked = drained.delivered.iter().filter(is_head).count();
+        let answered = drained.sent.iter().filter(|(_, event)| is_head(&event)).count();
+        if asked != answered {
+            return Err(format!("{asked} requests were taken, {answered} answered"));
+        }
+        let last = drained.sent.iter().rposition(|(_, event)| is_head(&event));
+        let Some(last) = last.filter(|last| *last >= drained.sent_before) else { return Ok(()) };
+        let end = drained.sent[last].0;
+        let start = last.checked_sub(1).map_or(0, |before| drained.sent[before].0);
+        let head = String::from_utf8_lossy(&drained.transmitted[start..end]).to_lowercase();
+        if head.contains("connection: close") { Ok(()) } else { Err(format!("the last answer is no last one: {head}")) }
+    }
+
     fn flood(&self, receiver: Role, rng: &mut Rng) -> Vec<u8> {
         let one: &[u8] = match (receiver, rng.below(3)) {
             (Role::Server, 0) => b"GET /f HTTP/1.1\r\nHost: f\r\n\r\n",
@@ -340,6 +363,14 @@ impl Decoder {
         if chunked {
             self.out.messages += 1;
             return self.chunks(bytes);
+        }
+        if !server && lengths.is_empty() {
+            // Up to the end of the connection.
+            self.out.events.extend((self.at..bytes.len()).map(|at| (at + 1, Seen::Byte(bytes[at]))));
+            self.at = bytes.len();
+            self.out.rest = End::Final(Seen::End(0));
+            *ends = true;
+            return Part::Whole;
         }
         let there = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len() - self.at);
         for byte in &bytes[self.at..self.at + there] {

@@ -68,6 +68,8 @@ pub enum Op {
     },
     /// Our half-close.
     Finish,
+    /// What is under way is to end, and the session with it; see [`Session::drain`](duologue_core::Session::drain).
+    Drain,
     /// No further input is wanted.
     ShutdownRead,
     /// Close, politely or (`flush`) without waiting for an answer.

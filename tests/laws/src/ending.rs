@@ -6,7 +6,7 @@ use duologue_core::{CloseOrder, Delivery};
 
 use crate::call::{Call, Op};
 use crate::law::{Law, Verdict, law};
-use crate::subject::{Role, Subject};
+use crate::subject::{Drained, Role, Subject};
 use crate::world::World;
 
 /// What the rest of the world does when the script is over.
@@ -46,7 +46,26 @@ impl<S: Subject> World<'_, S> {
                 }
             }
         }
-        Role::BOTH.into_iter().try_for_each(|role| self.take_closed(role))
+        Role::BOTH.into_iter().try_for_each(|role| self.take_closed(role))?;
+        Role::BOTH.into_iter().try_for_each(|role| self.drained_in_order(role))
+    }
+
+    /// L17: a drained side took up nothing new, and said what it had to before it ended by itself.
+    fn drained_in_order(&self, role: Role) -> Verdict {
+        let side = &self.sides[role.index()];
+        let Some(at) = side.drained else { return Ok(()) };
+        let begun = side.delivered.iter().skip(at.delivered).filter(|event| self.subject.begins(event)).count();
+        // One waited to be taken, and one was being received.
+        law(Law::L17Drains, begun <= 2, || format!("{begun} messages were taken up after the drain"))?;
+        let by_itself = self.subject.own_close().map(|code| format!("LocalClose({code:?})"));
+        if by_itself.is_none() || side.first_cause != by_itself || !side.fin_done || self.tampered {
+            return Ok(());
+        }
+        let sent = &side.encoded.reference.events;
+        let (delivered, transmitted) = (&side.delivered[..], &side.transmitted[..]);
+        let drained = Drained { delivered, sent, sent_before: at.sent, transmitted };
+        let told = self.subject.drained(role, &drained);
+        law(Law::L17Drains, told.is_ok(), || told.err().unwrap_or_default())
     }
 
     fn end_together(&mut self) -> Verdict {

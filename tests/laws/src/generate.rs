@@ -120,7 +120,8 @@ fn wanted<S: Subject>(world: &World<'_, S>, rng: &mut Rng, role: Role, mood: Moo
 }
 
 fn end(rng: &mut Rng) -> Op {
-    match rng.below(20) {
+    match rng.below(22) {
+        20.. => Op::Drain,
         0..5 => Op::Finish,
         5 => Op::ShutdownRead,
         6..10 => Op::Close { flush: rng.below(3) == 0, code: rng.below(5) as u32 },

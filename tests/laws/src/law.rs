@@ -37,6 +37,9 @@ pub enum Law {
     L14NothingVanishes,
     /// Same inputs, same outputs.
     L15Deterministic,
+    /// A drain that the protocol takes part in begins nothing new, tells the peer, and ends once what was begun has ended;
+    /// one that it has no part in changes nothing.
+    L17Drains,
 }
 
 impl Law {
@@ -58,6 +61,7 @@ impl Law {
         Self::L13ReadsNeverWait,
         Self::L14NothingVanishes,
         Self::L15Deterministic,
+        Self::L17Drains,
     ];
 }
 

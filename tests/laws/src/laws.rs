@@ -189,7 +189,8 @@ fn faithful<S: Subject>(side: &Side<S>) -> Verdict {
         let due = expected.next();
         law(Law::L10Faithful, due == Some(event), || format!("message {i} is {event:?}, the reference has {due:?}"))?;
     }
-    if !side.peer_finished {
+    // Who drains takes up nothing new.
+    if !side.peer_finished || side.drained.is_some() {
         return Ok(());
     }
     let missing = expected.count();
@@ -226,7 +227,7 @@ fn room_to_read<S: Subject>(side: &mut Side<S>, view: &View) -> Verdict {
 
 /// L13: reading goes on, and messages are delivered, whatever the send side does.
 fn reads_never_wait<S: Subject>(side: &Side<S>, view: &View) -> Verdict {
-    if !view.recv.decodes() || !side.connected || view.interest.event {
+    if !view.recv.decodes() || !side.connected || view.interest.event || side.drained.is_some() {
         return Ok(());
     }
     let due = side.decoded.reference.events.len();
@@ -265,7 +266,7 @@ fn nothing_vanishes<S: Subject>(side: &Side<S>, view: &View) -> Verdict {
 
 fn received_bytes_are_accounted<S: Subject>(side: &Side<S>, undelivered: u64) -> Verdict {
     let reference = &side.decoded.reference;
-    if reference.violated || matches!(reference.rest, End::Violation) {
+    if reference.violated || matches!(reference.rest, End::Violation) || side.drained.is_some() {
         return Ok(());
     }
     let total = side.received.len();

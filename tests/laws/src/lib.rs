@@ -38,5 +38,5 @@ pub use generate::Mood;
 pub use law::{Broken, Law};
 pub use model::{Joint, Model, Searched, every_move, search};
 pub use run::{Failure, Report, Script, check, replay, run};
-pub use subject::{CommandOf, End, EventOf, Handling, Reference, Role, Subject, ViolationOf};
+pub use subject::{CommandOf, Drained, End, EventOf, Handling, Reference, Role, Subject, ViolationOf};
 pub use world::World;

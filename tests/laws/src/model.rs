@@ -81,6 +81,7 @@ pub fn every_move(seed: u64) -> Vec<(String, Vec<Call>)> {
         ("poll", Op::Poll { max: 1 }),
         ("send", Op::Send { seed }),
         ("finish", Op::Finish),
+        ("drain", Op::Drain),
         ("shutdown_read", Op::ShutdownRead),
         ("close goodbye", Op::Close { flush: false, code: 1 }),
         ("close flush", Op::Close { flush: true, code: 2 }),
@@ -297,7 +298,7 @@ where
                     Op::Send { .. } => side.accepted_count < messages && !side.released,
                     Op::CutFin | Op::CutReset => !self.pipes[role.index()].cut,
                     Op::Connected => !side.connected,
-                    Op::Finish | Op::ShutdownRead | Op::Close { .. } | Op::Abort { .. } => !side.released,
+                    Op::Finish | Op::Drain | Op::ShutdownRead | Op::Close { .. } | Op::Abort { .. } => !side.released,
                     _ => true,
                 }
             }

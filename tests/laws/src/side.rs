@@ -82,6 +82,8 @@ pub(crate) struct Side<S: Subject> {
     pub(crate) released: bool,
     pub(crate) finish_called: bool,
     pub(crate) read_shut: bool,
+    /// What there was when a drain was taken up.
+    pub(crate) drained: Option<DrainedAt>,
     pub(crate) misused: bool,
 
     /// The first cause, as text.
@@ -96,6 +98,15 @@ pub(crate) struct Side<S: Subject> {
     pub(crate) taken: usize,
     /// What broke during the call, found on the spot.
     pub(crate) broken: Option<crate::law::Broken>,
+}
+
+/// What there was when a drain was taken up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DrainedAt {
+    /// Events that the application had taken.
+    pub(crate) delivered: usize,
+    /// What the peer is to see of the commands accepted until then.
+    pub(crate) sent: usize,
 }
 
 /// A reference decode, redone when bytes or commands were added.
@@ -144,6 +155,7 @@ where
             released: self.released,
             finish_called: self.finish_called,
             read_shut: self.read_shut,
+            drained: self.drained,
             misused: self.misused,
             first_cause: self.first_cause.clone(),
             wants: self.wants,
@@ -191,6 +203,7 @@ impl<S: Subject> Side<S> {
             released: false,
             finish_called: false,
             read_shut: false,
+            drained: None,
             misused: false,
             first_cause: None,
             wants: None,

@@ -137,6 +137,22 @@ pub trait Subject {
         self.reference(receiver, variant, bytes)
     }
 
+    /// Whether an event asks its receiver for something new: what a drain does not take up any more.
+    fn begins(&self, event: &EventOf<Self>) -> bool {
+        let _ = event;
+        false
+    }
+
+    /// What is wrong with how a side of the role ended that was drained and then ended by its protocol's own rules
+    /// ([`own_close`](Self::own_close)).
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn drained(&self, role: Role, drained: &Drained<'_, EventOf<Self>>) -> Result<(), String> {
+        let _ = (role, drained);
+        Ok(())
+    }
+
     /// Valid bytes for `receiver` that a hostile peer would repeat for ever.
     fn flood(&self, receiver: Role, rng: &mut Rng) -> Vec<u8>;
 
@@ -149,6 +165,19 @@ pub trait Subject {
     {
         let _ = (session, handling);
     }
+}
+
+/// What was seen of a side that was drained.
+#[derive(Debug)]
+pub struct Drained<'a, E> {
+    /// All that its application was told.
+    pub delivered: &'a [E],
+    /// All that it said, as the peer sees it.
+    pub sent: &'a [(usize, E)],
+    /// How much of `sent` had been accepted when it was drained.
+    pub sent_before: usize,
+    /// The bytes.
+    pub transmitted: &'a [u8],
 }
 
 /// One call of [`Subject::handle`].

@@ -14,7 +14,7 @@ use crate::law::{Broken, Law, Verdict};
 use crate::laws;
 use crate::oracle;
 use crate::run::Script;
-use crate::side::Side;
+use crate::side::{DrainedAt, Side, View};
 use crate::subject::{Handling, Role, Subject};
 
 /// The most bytes one call moves, and the most slices it looks at.
@@ -221,6 +221,20 @@ impl<'s, S: Subject> World<'s, S> {
             Op::Finish => {
                 side.finish_called = true;
                 session.finish(now);
+            }
+            Op::Drain => {
+                let took_part = session.drain(now);
+                if !took_part {
+                    return Some(Effect::Nothing);
+                }
+                let (before, ended) = (View::of::<S>(session), session.cause().is_some());
+                let again = session.drain(now);
+                let after = View::of::<S>(session);
+                if before != after || (again != took_part && !ended) {
+                    side.fail(Law::L17Drains, format!("asked again it changed {before:?} into {after:?}"));
+                }
+                let at = DrainedAt { delivered: side.delivered.len(), sent: side.accepted.len() };
+                side.drained.get_or_insert(at);
             }
             Op::ShutdownRead => {
                 side.read_shut = true;

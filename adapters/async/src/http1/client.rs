@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use duologue_core::pool::Delivery;
 use duologue_http1::http::{Method, Uri, uri::Scheme};
 use duologue_http1::{Body, Client, ClientSettings, Request};
 
 use super::HttpError;
 use super::exchange::{HttpResponse, ask};
+use super::sending::{Sending, Source};
 use crate::pooled::{PoolClient, PoolOptions, PoolSetupError};
 use crate::redial::Redial;
 
@@ -47,14 +47,15 @@ impl<R: Redial> HttpClient<R> {
         self
     }
 
-    /// The pool: its counts, draining, connections for what this client does not do (content that is sent while it is
-    /// made, CONNECT).
+    /// The pool: its counts, draining, connections for what this client does not do (CONNECT).
     #[must_use]
     pub const fn pool(&self) -> &PoolClient<Client, R> {
         &self.pool
     }
 
-    /// Sends a request with all its content, to the host that its URI names, and waits for the answer's head.
+    /// Sends a request with all its content, to the host that its URI names, and waits for the answer's head. With
+    /// `Expect: 100-continue` the content goes once the server asks for it, or says nothing for
+    /// [`Waits::expect`](duologue_http1::Waits::expect).
     ///
     /// **Dropping** the future before it is ready ends the connection: nobody knows what is under way on it.
     ///
@@ -62,22 +63,67 @@ impl<R: Redial> HttpClient<R> {
     /// See [`HttpError`].
     pub async fn request(&self, request: Request) -> Result<HttpResponse<R>, HttpError> {
         if !request.body.is_complete() {
-            return Err(HttpError::Invalid(
-                "content that is made meanwhile needs a connection of its own: pool().acquire()",
-            ));
+            return Err(HttpError::Invalid("content that is made meanwhile: HttpClient::request_with"));
         }
         let target = target(&request.uri)?;
         let mut attempts = 1;
         loop {
             let connection = self.pool.acquire(&target).await?;
-            match ask(connection, &request).await {
-                Err(HttpError::Lost { delivery, .. })
-                    if attempts < ATTEMPTS && self.may_repeat(delivery, &request.method) =>
-                {
-                    attempts += 1;
-                }
-                answered_or_not => return answered_or_not,
+            match ask(connection, |number| Sending::new(&request, number)).await {
+                Ok(response) => return Ok(response),
+                Err((error, _)) if !self.repeats(&error, attempts, &request.method) => return Err(error),
+                Err(_) => attempts += 1,
             }
+        }
+    }
+
+    /// Sends a request whose content is made while it is sent, and waits for the answer's head: a [`Content`] with its
+    /// sender, or any `http_body::Body`. Where [`Request::body`] is `Sized` or `Stream` it says how the content is framed;
+    /// where it is `Empty`, content that knows its length is sent with that, and any other in chunks. Trailers go only in
+    /// chunks.
+    ///
+    /// The content is asked for a piece once the connection has room for it, and goes on being sent while the answer is
+    /// taken: see [`HttpResponse`]. With `Expect: 100-continue` it is not asked before the server is.
+    ///
+    /// A request of which no byte left is sent on another connection by itself, with all its content: before that nothing
+    /// was taken from it. After that nothing of it is sent again, also if the caller allowed it: that is
+    /// [`HttpError::ContentGone`].
+    ///
+    /// **Dropping** the future before it is ready ends the connection: nobody knows what is under way on it.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    ///
+    /// [`Content`]: super::Content
+    pub async fn request_with<B>(&self, mut request: Request, content: B) -> Result<HttpResponse<R>, HttpError>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut source = Source::new(content);
+        match request.body {
+            Body::Full(_) => return Err(HttpError::Invalid("content given twice")),
+            Body::Empty => request.body = source.framing(),
+            Body::Sized(_) | Body::Stream => {}
+        }
+        let target = target(&request.uri)?;
+        let mut attempts = 1;
+        loop {
+            let connection = self.pool.acquire(&target).await?;
+            let (error, left) = match ask(connection, |number| Sending::with_source(&request, source, number)).await {
+                Ok(response) => return Ok(response),
+                Err(failed) => failed,
+            };
+            if !self.repeats(&error, attempts, &request.method) {
+                return Err(error);
+            }
+            source = match (left, error) {
+                (Some(left), _) if !left.is_touched() => left,
+                (_, HttpError::Lost { delivery, closed }) => return Err(HttpError::ContentGone { delivery, closed }),
+                (_, error) => return Err(error),
+            };
+            attempts += 1;
         }
     }
 
@@ -89,8 +135,10 @@ impl<R: Redial> HttpClient<R> {
         self.request(Request { body: Body::Empty, ..Request::new(Method::GET, uri) }).await
     }
 
-    fn may_repeat(&self, delivery: Delivery, method: &Method) -> bool {
-        delivery.may_retry(self.retry_idempotent && method.is_idempotent())
+    /// Whether the request is sent once more.
+    fn repeats(&self, error: &HttpError, attempts: u32, method: &Method) -> bool {
+        let HttpError::Lost { delivery, .. } = error else { return false };
+        attempts < ATTEMPTS && delivery.may_retry(self.retry_idempotent && method.is_idempotent())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a request has no answer.
 
+use std::sync::Arc;
+
 use duologue_core::Closed;
 use duologue_core::pool::Delivery;
 use duologue_http1::Violation;
@@ -29,6 +31,22 @@ pub enum HttpError {
         /// How the connection ended.
         closed: Box<Closed<Violation>>,
     },
+    /// As [`Lost`](Self::Lost), where the client would have sent the request again: but its content was made meanwhile, and
+    /// a part of it is gone. Whoever can make it once more can ask once more.
+    #[error("the connection ended before the answer ({delivery:?}), and the content cannot be had again: {closed}")]
+    ContentGone {
+        /// Whether the server can know of it.
+        delivery: Delivery,
+        /// How the connection ended.
+        closed: Box<Closed<Violation>>,
+    },
+    /// The source of the request's content failed, or gave more or less than was announced. The connection has ended, so
+    /// that the server does not take what it has for the whole.
+    #[error("the request's content cannot be sent: {source}")]
+    Content {
+        /// Why.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// The connection ended inside the answer's content.
     #[error("the connection ended inside the answer: {closed}")]
     Cut {
@@ -44,12 +62,18 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// The content is not what was announced.
+    pub(super) fn content(why: &'static str) -> Self {
+        let why: Box<dyn std::error::Error + Send + Sync> = why.into();
+        Self::Content { source: Arc::from(why) }
+    }
+
     /// Whether the server can know of the request. What it cannot know of may be asked again without harm.
     #[must_use]
     pub const fn delivery(&self) -> Delivery {
         match self {
-            Self::Lost { delivery, .. } => *delivery,
-            Self::Cut { .. } | Self::TooLong { .. } => Delivery::PossiblySent,
+            Self::Lost { delivery, .. } | Self::ContentGone { delivery, .. } => *delivery,
+            Self::Cut { .. } | Self::TooLong { .. } | Self::Content { .. } => Delivery::PossiblySent,
             Self::Target(_) | Self::Invalid(_) | Self::Pool(_) => Delivery::NotSent,
         }
     }

@@ -1,34 +1,71 @@
 //! One request and its answer on one connection.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use duologue_core::Event;
 use duologue_core::pool::Delivery;
-use duologue_http1::http::HeaderMap;
-use duologue_http1::{Body, Client, ClientCommand, ClientEvent, Incoming, Request, ResponseHead};
+use duologue_core::{Closed, Event};
+use duologue_http1::http::{HeaderMap, StatusCode};
+use duologue_http1::{Client, ClientEvent, Incoming, ResponseHead, Violation};
 
 use super::HttpError;
+use super::sending::{Sending, Source};
 use crate::pooled::Pooled;
 use crate::redial::Redial;
 
-/// Content up to this size goes with its head; longer content goes piece by piece, as the server takes it.
-const WITH_HEAD: usize = 16 << 10;
+/// Steps before other tasks get their turn.
+const STEPS: usize = 32;
 
-/// An answer whose content is taken piece by piece. What is left of the request's content is sent meanwhile, if the answer
-/// is a success (2xx); any other says that it is not wanted. The connection goes back to the pool with the content's end;
-/// **dropped** before that it ends its connection.
+/// An answer whose content is taken piece by piece; as an `http_body::Body` too. A piece that is not taken stays with the
+/// server: the connection is not read meanwhile.
+///
+/// What is left of the request's content is sent meanwhile, if the answer is a success (2xx); any other says that it is
+/// not wanted. The connection goes back to the pool once both contents are over; **dropped** before that it ends its
+/// connection.
 pub struct HttpResponse<R: Redial> {
     head: ResponseHead,
     /// What of the request was not sent yet.
-    parts: Parts,
+    sending: Sending,
     trailers: Option<HeaderMap>,
+    /// The content is over.
+    ended: bool,
+    /// A body tells its trailers once.
+    trailers_told: bool,
     reused: bool,
-    /// Gone with the end of the content.
+    /// Content that is still to come, if its length was announced.
+    left: Option<u64>,
+    /// Gone with the end of both contents.
     connection: Option<Pooled<Client, R>>,
 }
 
+// Nothing of it is ever pinned.
+impl<R: Redial> Unpin for HttpResponse<R> {}
+
 impl<R: Redial> HttpResponse<R> {
+    fn new(head: ResponseHead, mut sending: Sending, connection: Pooled<Client, R>) -> Self {
+        let (reused, upgraded) = (connection.is_reused(), connection.session().protocol().is_upgraded());
+        if !head.status.is_success() || upgraded {
+            sending.stop();
+        }
+        // A success says as much as 100 (Continue).
+        sending.go_on();
+        let left = match head.body {
+            Incoming::Empty => Some(0),
+            Incoming::Sized(length) => Some(length),
+            Incoming::Chunked | Incoming::UntilClose => None,
+        };
+        let connection = Some(connection);
+        let mut response =
+            Self { head, sending, trailers: None, ended: false, trailers_told: false, reused, left, connection };
+        if response.head.body == Incoming::Empty && !upgraded {
+            response.end(None);
+        }
+        response
+    }
+
     /// The status, the header fields, the framing.
     #[must_use]
     pub const fn head(&self) -> &ResponseHead {
@@ -47,28 +84,55 @@ impl<R: Redial> HttpResponse<R> {
         self.reused
     }
 
-    /// The next piece of the content; `None` at its end. Cancel-safe.
+    /// A part of the request's content is still to be sent: this goes on while the answer is taken.
+    #[must_use]
+    pub const fn is_sending(&self) -> bool {
+        self.connection.is_some() && !self.sending.is_over()
+    }
+
+    /// The next piece of the content; `None` at its end, and once the rest of the request's content was sent.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// The connection ended inside the content.
+    /// The connection ended inside the content, or the source of the request's content failed. The connection has ended.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        loop {
-            let Some(connection) = &mut self.connection else { return Ok(None) };
-            self.parts.offer(connection)?;
-            match connection.next_event().await {
-                Some(Event::App(ClientEvent::Data(data))) => return Ok(Some(data)),
-                Some(Event::App(ClientEvent::End(trailers))) => {
-                    self.trailers = trailers;
-                    self.connection.take().into_iter().for_each(give_back);
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// As [`chunk`](Self::chunk), as a poll.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, HttpError>> {
+        for _ in 0..STEPS {
+            let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(None)) };
+            if let Err(error) = self.sending.poll(cx, connection) {
+                self.connection = None;
+                return Poll::Ready(Err(error));
+            }
+            if self.ended && self.sending.is_over() {
+                self.give_back();
+                return Poll::Ready(Ok(None));
+            }
+            match connection.poll_next_event(cx) {
+                Poll::Ready(Some(Event::App(ClientEvent::Data(data)))) => {
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Ok(Some(data)));
                 }
-                Some(Event::App(_) | Event::Writable | Event::PeerFinished) => {}
-                Some(Event::Closed(_)) | None => {
-                    let closed = Box::new(connection.closed().await);
+                Poll::Ready(Some(Event::App(ClientEvent::End(trailers)))) => self.end(trailers),
+                Poll::Ready(Some(Event::App(_) | Event::Writable | Event::PeerFinished)) => {}
+                Poll::Ready(end @ (Some(Event::Closed(_)) | None)) => {
+                    let closed = ended(end, connection);
                     self.connection = None;
-                    return Err(HttpError::Cut { closed });
+                    return Poll::Ready(match closed {
+                        Some(closed) if !self.ended => Err(HttpError::Cut { closed: Box::new(closed) }),
+                        // The answer is whole: that the server read no more of the request is its answer's business.
+                        _ => Ok(None),
+                    });
                 }
+                Poll::Pending if self.sending.is_due(connection) => {}
+                Poll::Pending => return Poll::Pending,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// All that is left of the content, at most `limit` bytes.
@@ -101,96 +165,119 @@ impl<R: Redial> HttpResponse<R> {
     pub fn into_connection(self) -> Option<Pooled<Client, R>> {
         self.connection
     }
+
+    /// The content is over.
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        self.trailers = trailers;
+        self.ended = true;
+        self.sending.answered();
+        if self.sending.is_over() {
+            self.give_back();
+        }
+    }
+
+    /// Back to the pool, to be used again if the protocol allows it.
+    fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            if connection.session().protocol().is_idle() { connection.release() } else { connection.discard() }
+        }
+    }
 }
 
-/// Back to the pool, to be used again if the protocol allows it.
-fn give_back<R: Redial>(connection: Pooled<Client, R>) {
-    if connection.session().protocol().is_idle() { connection.release() } else { connection.discard() }
+/// How the connection ended: told just now, or before.
+fn ended<R: Redial>(
+    told: Option<Event<ClientEvent, Violation>>,
+    connection: &Pooled<Client, R>,
+) -> Option<Closed<Violation>> {
+    match told {
+        Some(Event::Closed(closed)) => Some(closed),
+        _ => connection.open.end().cloned(),
+    }
 }
 
-/// Sends `request` on `connection` and waits for the answer's head.
+/// Why there is no answer, with the source of the content if it can still be used.
+pub(super) type Failed = (HttpError, Option<Source>);
+
+/// Sends a request on `connection` and waits for the answer's head.
 pub(super) async fn ask<R: Redial>(
-    mut connection: Pooled<Client, R>,
-    request: &Request,
-) -> Result<HttpResponse<R>, HttpError> {
-    let mut parts = Parts::new(request);
+    connection: Pooled<Client, R>,
+    sending: impl FnOnce(u64) -> Sending,
+) -> Result<HttpResponse<R>, Failed> {
     // The head's place among all that this connection was given.
-    let number = connection.session().stats().accepted + 1;
-    loop {
-        parts.offer(&mut connection)?;
-        match connection.next_event().await {
-            Some(Event::App(ClientEvent::Response(head))) => {
-                let (reused, upgraded) = (connection.is_reused(), connection.session().protocol().is_upgraded());
-                if !head.status.is_success() || upgraded {
-                    parts = Parts::default();
-                }
-                let mut response = HttpResponse { head, parts, trailers: None, reused, connection: Some(connection) };
-                if response.head.body == Incoming::Empty && !upgraded {
-                    response.connection.take().into_iter().for_each(give_back);
-                }
-                return Ok(response);
-            }
-            Some(Event::App(_) | Event::Writable | Event::PeerFinished) => {}
-            Some(Event::Closed(_)) | None => {
-                let delivery = Delivery::of(number, &connection.session().stats());
-                return Err(HttpError::Lost { delivery, closed: Box::new(connection.closed().await) });
-            }
-        }
-    }
+    let sending = sending(connection.session().stats().accepted + 1);
+    let mut exchange = Some((connection, sending));
+    poll_fn(move |cx| {
+        let Some((connection, sending)) = &mut exchange else { return Poll::Pending };
+        let answered = std::task::ready!(poll_head(cx, connection, sending));
+        let Some((connection, mut sending)) = exchange.take() else { return Poll::Pending };
+        Poll::Ready(match answered {
+            Ok(head) => Ok(HttpResponse::new(head, sending, connection)),
+            Err(error) => Err((error, sending.take_source())),
+        })
+    })
+    .await
 }
 
-/// A request as the commands that send it, one after the other.
-#[derive(Default)]
-struct Parts {
-    /// What was refused for want of room, or not sent yet.
-    next: Option<ClientCommand>,
-    content: Bytes,
-    /// The content goes by itself, and its end is still to be said.
-    ends: bool,
+fn poll_head<R: Redial>(
+    cx: &mut Context<'_>,
+    connection: &mut Pooled<Client, R>,
+    sending: &mut Sending,
+) -> Poll<Result<ResponseHead, HttpError>> {
+    for _ in 0..STEPS {
+        if let Err(error) = sending.poll(cx, connection) {
+            return Poll::Ready(Err(error));
+        }
+        match connection.poll_next_event(cx) {
+            Poll::Ready(Some(Event::App(ClientEvent::Response(head)))) => return Poll::Ready(Ok(head)),
+            Poll::Ready(Some(Event::App(ClientEvent::Interim(head)))) if head.status == StatusCode::CONTINUE => {
+                sending.go_on();
+            }
+            Poll::Ready(Some(Event::App(ClientEvent::ContinueOverdue))) => sending.go_on(),
+            Poll::Ready(Some(Event::App(_) | Event::Writable | Event::PeerFinished)) => {}
+            Poll::Ready(end @ (Some(Event::Closed(_)) | None)) => {
+                let Some(closed) = ended(end, connection) else { return Poll::Pending };
+                let delivery = Delivery::of(sending.number(), &connection.session().stats());
+                return Poll::Ready(Err(HttpError::Lost { delivery, closed: Box::new(closed) }));
+            }
+            Poll::Pending if sending.is_due(connection) => {}
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
-impl Parts {
-    fn new(request: &Request) -> Self {
-        let mut head = request.clone();
-        let mut content = Bytes::new();
-        if let Body::Full(whole) = &request.body {
-            if whole.len() > WITH_HEAD {
-                content.clone_from(whole);
-                head.body = Body::Sized(whole.len() as u64);
+/// The content, then the trailers.
+impl<R: Redial> http_body::Body for HttpResponse<R> {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, HttpError>>> {
+        let response = self.get_mut();
+        let chunk = std::task::ready!(response.poll_chunk(cx));
+        Poll::Ready(match chunk {
+            Ok(Some(data)) => Some(Ok(http_body::Frame::data(data))),
+            Ok(None) if response.trailers_told => None,
+            Ok(None) => {
+                response.trailers_told = true;
+                response.trailers.clone().map(|trailers| Ok(http_body::Frame::trailers(trailers)))
             }
-        }
-        let ends = !content.is_empty();
-        Self { next: Some(ClientCommand::Request(head)), content, ends }
+            Err(error) => Some(Err(error)),
+        })
     }
 
-    /// Sends as much of it as there is room for.
-    fn offer<R: Redial>(&mut self, connection: &mut Pooled<Client, R>) -> Result<(), HttpError> {
-        while let Some(part) = self.take() {
-            match connection.try_send(part) {
-                Ok(()) => {}
-                Err(full) if full.is_temporary() => {
-                    self.next = Some(full.into_command());
-                    break;
-                }
-                Err(duologue_core::SendError::Invalid { why, .. }) => return Err(HttpError::Invalid(why)),
-                Err(duologue_core::SendError::TooLarge { .. }) => {
-                    return Err(HttpError::Invalid("its head does not fit the send queue"));
-                }
-                // The connection is ending: its last event says how.
-                Err(_) => break,
-            }
-        }
-        Ok(())
+    fn is_end_stream(&self) -> bool {
+        self.connection.is_none() && (self.trailers_told || self.trailers.is_none())
     }
 
-    fn take(&mut self) -> Option<ClientCommand> {
-        if let Some(next) = self.next.take() {
-            return Some(next);
+    fn size_hint(&self) -> http_body::SizeHint {
+        match self.left {
+            Some(left) => http_body::SizeHint::with_exact(left),
+            None => http_body::SizeHint::new(),
         }
-        if !self.content.is_empty() {
-            return Some(ClientCommand::Data(self.content.split_to(self.content.len().min(WITH_HEAD))));
-        }
-        std::mem::take(&mut self.ends).then_some(ClientCommand::End(None))
     }
 }
 

@@ -3,14 +3,17 @@
 //! Adapters name the runtime away; see `duologue_tokio::http1` for a worked example.
 
 mod client;
+mod content;
 mod error;
 mod events;
 mod exchange;
+mod sending;
 
 #[doc(inline)]
 pub use duologue_http1::*;
 
 pub use client::HttpClient;
+pub use content::{Content, ContentGone, ContentSender, content};
 pub use error::HttpError;
 pub use events::{EventSource, EventSourceError, EventSourceSetupError};
 pub use exchange::HttpResponse;

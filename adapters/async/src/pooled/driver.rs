@@ -1,5 +1,6 @@
 //! The pool's task: dials, watches what nobody uses, and closes.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,7 +9,8 @@ use duologue_core::driver::Timekeeper;
 use duologue_core::pool::{ConnId, Loss};
 use duologue_core::{CloseIntent, Code, Event};
 
-use super::state::{Inner, Shared, is_at_rest};
+use super::state::{Held, Inner, Shared, is_at_rest};
+use super::woken::{Bell, Woken};
 use crate::Options;
 use crate::redial::{Connecting, ConnectionOn, Redial, SendProtocol};
 
@@ -20,13 +22,15 @@ pub(super) struct Driver<P: SendProtocol, R: Redial> {
     make: Box<dyn Fn(&str) -> P + Send + Sync>,
     options: Options,
     clock: R::Clock,
-    dialling: Vec<(ConnId, Connecting<P, R>)>,
-    closing: Vec<(ConnId, ConnectionOn<P, R>)>,
+    woken: Arc<Woken>,
+    dialling: BTreeMap<ConnId, (Connecting<P, R>, Arc<Bell>)>,
+    closing: BTreeMap<ConnId, (ConnectionOn<P, R>, Arc<Bell>)>,
 }
 
 impl<P: SendProtocol, R: Redial> Driver<P, R> {
     pub(super) fn new(shared: Arc<Shared<P, R>>, make: Box<dyn Fn(&str) -> P + Send + Sync>, options: Options) -> Self {
-        Self { shared, make, options, clock: R::clock(), dialling: Vec::new(), closing: Vec::new() }
+        let woken = Arc::clone(&shared.lock().woken);
+        Self { shared, make, options, clock: R::clock(), woken, dialling: BTreeMap::new(), closing: BTreeMap::new() }
     }
 
     /// Works until the pool is drained.
@@ -37,8 +41,11 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.shared.lock().task = Some(cx.waker().clone());
-            let dialled = self.poll_dialling(cx);
-            let closed = self.poll_closing(cx);
+            self.woken.register(cx.waker());
+            // Only who was woken is looked at: a wake costs the same however many connections there are.
+            let woken = self.woken.take();
+            let dialled = self.poll_dialling(&woken);
+            let closed = self.poll_closing(&woken);
             self.shared.change_by_task(|inner, now| {
                 for (conn, connected) in dialled {
                     match connected {
@@ -58,8 +65,9 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
                 for (conn, first) in closed {
                     inner.pool.closed(now, conn, first);
                 }
-                watch(inner, now, cx);
-                inner.watched();
+                watch(inner, now, &woken);
+                let fresh = inner.take_fresh();
+                watch(inner, now, &fresh);
             });
             if !self.take_up() {
                 let (deadline, over) = {
@@ -79,31 +87,37 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
         }
     }
 
-    fn poll_dialling(&mut self, cx: &mut Context<'_>) -> Vec<(ConnId, Dialled<P, R>)> {
+    fn poll_dialling(&mut self, woken: &[ConnId]) -> Vec<(ConnId, Dialled<P, R>)> {
         let mut done = Vec::new();
-        self.dialling.retain_mut(|(conn, dial)| match dial.as_mut().poll(cx) {
-            Poll::Ready(connected) => {
+        for conn in woken {
+            let Some((dial, bell)) = self.dialling.get_mut(conn) else { continue };
+            if let Poll::Ready(connected) = dial.as_mut().poll(&mut Context::from_waker(&bell.listen())) {
                 done.push((*conn, connected.map_err(|error| error.to_string())));
-                false
+                self.dialling.remove(conn);
             }
-            Poll::Pending => true,
-        });
+        }
         done
     }
 
-    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Vec<(ConnId, Option<duologue_core::Side>)> {
+    fn poll_closing(&mut self, woken: &[ConnId]) -> Vec<(ConnId, Option<duologue_core::Side>)> {
         let mut done = Vec::new();
-        self.closing.retain_mut(|(conn, connection)| {
-            loop {
-                if let Some(end) = connection.open.end() {
-                    done.push((*conn, end.finished_first));
-                    return false;
+        for conn in woken {
+            let Some((connection, bell)) = self.closing.get_mut(conn) else { continue };
+            let waker = bell.listen();
+            let first = loop {
+                match connection.poll_next_event(&mut Context::from_waker(&waker)) {
+                    Poll::Ready(Some(Event::Closed(closed))) => break closed.finished_first,
+                    Poll::Ready(Some(_)) => {}
+                    // Its end was told before.
+                    Poll::Ready(None) => break connection.open.end().and_then(|end| end.finished_first),
+                    Poll::Pending => break None,
                 }
-                if connection.poll_next_event(cx).is_pending() {
-                    return true;
-                }
+            };
+            if connection.session().is_over() {
+                done.push((*conn, first));
+                self.closing.remove(conn);
             }
-        });
+        }
         done
     }
 
@@ -119,17 +133,19 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
         for (conn, target, deadline) in dials {
             let options = self.options.clone().connect_within(deadline.since(now));
             let protocol = (self.make)(&target);
-            self.dialling.push((conn, R::connect(target, protocol, options)));
+            self.dialling.insert(conn, (R::connect(target, protocol, options), Bell::new(conn, &self.woken)));
+            self.woken.add(conn);
         }
         for (conn, connection) in closes.into_iter().zip(&mut connections) {
             match connection.take() {
-                Some(mut connection) => {
+                Some(Held { mut connection, bell }) => {
                     connection.start_close(CloseIntent::Goodbye(Code(0)));
-                    self.closing.push((conn, connection));
+                    self.closing.insert(conn, (connection, bell));
+                    self.woken.add(conn);
                 }
                 // A dial that took too long, or that nobody wants any more.
                 None => {
-                    self.dialling.retain(|(other, _)| *other != conn);
+                    self.dialling.remove(&conn);
                     self.shared.change_by_task(|inner, now| inner.pool.closed(now, conn, None));
                 }
             }
@@ -139,10 +155,16 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
 }
 
 /// Notices what happens to connections that nobody uses.
-fn watch<P: SendProtocol, R: Redial>(inner: &mut Inner<P, R>, now: duologue_core::Instant, cx: &mut Context<'_>) {
-    for (conn, connection) in &mut inner.held {
+fn watch<P: SendProtocol, R: Redial>(inner: &mut Inner<P, R>, now: duologue_core::Instant, woken: &[ConnId]) {
+    for conn in woken {
+        let Some(Held { connection, bell }) = inner.held.get_mut(conn) else { continue };
+        let waker = bell.listen();
+        let cx = &mut Context::from_waker(&waker);
         let loss = loop {
-            match connection.poll_next_event(cx) {
+            // What came while it was dialled is its first user's: what comes now is nobody's.
+            let early = !connection.open.early.is_empty();
+            let polled = if early { connection.driver_mut().poll_event(cx) } else { connection.poll_next_event(cx) };
+            match polled {
                 Poll::Ready(Some(Event::Writable)) => {}
                 Poll::Ready(Some(Event::App(_))) => break Some(Loss::Unsolicited),
                 Poll::Ready(Some(Event::PeerFinished)) => break Some(Loss::PeerFinished),

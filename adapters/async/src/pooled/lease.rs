@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use duologue_core::Side;
-use duologue_core::pool::{ConnId, LeaseId};
+use duologue_core::pool::{ConnId, LeaseId, Loss};
 
 use super::state::{Shared, is_at_rest};
 use crate::redial::{ConnectionOn, Redial, SendProtocol};
@@ -52,7 +52,8 @@ impl<P: SendProtocol, R: Redial> Pooled<P, R> {
     }
 
     /// Gives it back to be used again. If it is not at rest (something queued or unread, a half closed) it is closed
-    /// instead.
+    /// instead; also if the peer said something while it was dialled that nobody took, which counts as
+    /// [`PoolStats::unsolicited`](duologue_core::pool::PoolStats::unsolicited).
     pub fn release(self) {
         self.give_back(true);
     }
@@ -66,8 +67,12 @@ impl<P: SendProtocol, R: Redial> Pooled<P, R> {
         let Self { connection, mut claim, reused: _ } = self;
         claim.given_back = true;
         claim.shared.change(|inner, now| {
-            let reusable = reusable && is_at_rest::<P, R>(&connection);
+            let untaken = !connection.open.early.is_empty();
+            let reusable = reusable && !untaken && is_at_rest::<P, R>(&connection);
             inner.hold(claim.conn, connection);
+            if untaken {
+                inner.pool.lost(now, claim.conn, Loss::Unsolicited);
+            }
             inner.pool.release(now, claim.lease, reusable);
         });
     }

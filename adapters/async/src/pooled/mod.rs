@@ -7,6 +7,7 @@
 mod driver;
 mod lease;
 mod state;
+mod woken;
 
 use std::fmt;
 use std::future::poll_fn;

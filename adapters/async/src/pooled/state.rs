@@ -8,6 +8,7 @@ use duologue_core::Instant;
 use duologue_core::pool::{CloseReason, ConnId, LeaseId, Loss, Order, Pool, PoolConfig, PoolConfigError, Refusal};
 
 use super::PoolError;
+use super::woken::{Bell, Woken};
 use crate::hub::lock;
 use crate::redial::{ConnectionOn, Redial, SendProtocol};
 
@@ -18,7 +19,9 @@ pub(super) struct Shared<P: SendProtocol, R: Redial> {
 pub(super) struct Inner<P: SendProtocol, R: Redial> {
     pub(super) pool: Pool<Arc<str>>,
     /// Connections that nobody uses.
-    pub(super) held: BTreeMap<ConnId, ConnectionOn<P, R>>,
+    pub(super) held: BTreeMap<ConnId, Held<P, R>>,
+    /// Whom of them the task has to look at.
+    pub(super) woken: Arc<Woken>,
     pub(super) answers: BTreeMap<LeaseId, Answer<P, R>>,
     /// What only the pool's task can do.
     pub(super) dials: Vec<(ConnId, Arc<str>, Instant)>,
@@ -26,11 +29,17 @@ pub(super) struct Inner<P: SendProtocol, R: Redial> {
     pub(super) task: Option<Waker>,
     /// What the task waits for.
     pub(super) armed: Option<Instant>,
-    /// Connections are held that the task has not looked at.
-    unwatched: bool,
+    /// Connections that are held and that the task has not looked at.
+    fresh: Vec<ConnId>,
     wakes: Vec<Waker>,
     /// Why the last dial failed.
     pub(super) failure: String,
+}
+
+/// A connection that nobody uses.
+pub(super) struct Held<P: SendProtocol, R: Redial> {
+    pub(super) connection: ConnectionOn<P, R>,
+    pub(super) bell: Arc<Bell>,
 }
 
 pub(super) enum Answer<P: SendProtocol, R: Redial> {
@@ -44,12 +53,13 @@ impl<P: SendProtocol, R: Redial> Shared<P, R> {
         let inner = Inner {
             pool: Pool::new(config.users_per_connection(1), seed)?,
             held: BTreeMap::new(),
+            woken: Arc::default(),
             answers: BTreeMap::new(),
             dials: Vec::new(),
             closes: Vec::new(),
             task: None,
             armed: None,
-            unwatched: false,
+            fresh: Vec::new(),
             wakes: Vec::new(),
             failure: String::new(),
         };
@@ -90,13 +100,13 @@ impl<P: SendProtocol, R: Redial> Shared<P, R> {
 impl<P: SendProtocol, R: Redial> Inner<P, R> {
     /// Keeps a connection that nobody uses.
     pub(super) fn hold(&mut self, conn: ConnId, connection: ConnectionOn<P, R>) {
-        self.unwatched = true;
-        self.held.insert(conn, connection);
+        self.fresh.push(conn);
+        self.held.insert(conn, Held { connection, bell: Bell::new(conn, &self.woken) });
     }
 
-    /// The task looks at all that is held.
-    pub(super) fn watched(&mut self) {
-        self.unwatched = false;
+    /// Whom the task is to look at without having been woken by them.
+    pub(super) fn take_fresh(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.fresh)
     }
 
     fn needs_task(&self) -> bool {
@@ -104,7 +114,7 @@ impl<P: SendProtocol, R: Redial> Inner<P, R> {
             (Some(deadline), Some(armed)) => deadline.at < armed,
             (deadline, _) => deadline.is_some(),
         };
-        sooner || self.unwatched || !self.dials.is_empty() || !self.closes.is_empty() || self.pool.is_drained()
+        sooner || !self.fresh.is_empty() || !self.dials.is_empty() || !self.closes.is_empty() || self.pool.is_drained()
     }
 
     /// Carries out the pool's orders as far as that needs no waiting.
@@ -120,10 +130,10 @@ impl<P: SendProtocol, R: Redial> Inner<P, R> {
                 }
                 // Asking the kernel is all that can be asked of any protocol.
                 Order::Probe { conn, .. } => {
-                    let alive = self.held.get(&conn).is_some_and(is_usable::<P, R>);
+                    let alive = self.held.get(&conn).is_some_and(|held| is_usable::<P, R>(&held.connection));
                     self.pool.probed(now, conn, alive);
                 }
-                Order::Grant { lease, conn, reused } => match self.held.remove(&conn) {
+                Order::Grant { lease, conn, reused } => match self.held.remove(&conn).map(|held| held.connection) {
                     Some(connection) if is_usable::<P, R>(&connection) => {
                         self.answer(lease, Answer::Granted { conn, connection: Box::new(connection), reused });
                     }

@@ -13,6 +13,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -109,7 +110,9 @@ impl<R: Runtime> Server<R> {
     }
 
     /// Accepts until it is drained, and spawns one task per connection that runs `handler`. A handler that returns
-    /// before its connection is closed drops it, see [`Connection`]. A panic in a handler ends its connection only.
+    /// before its connection is closed drops it, see [`Connection`]. A panic in a handler ends its connection only, also
+    /// where it comes before the handler first waits, and so does one in `make_protocol`; they are counted in
+    /// [`ServerStats::panicked`].
     /// Dropping this future ends every connection at once.
     pub async fn serve<P, M, H, F>(self, make_protocol: M, handler: H) -> DrainReport
     where
@@ -175,7 +178,10 @@ impl<R: Runtime> Server<R> {
         H: Fn(Served<P, R>) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        let task = Task::new(served.place(), Arc::clone(&self.seats), handler(served));
+        let place = served.place();
+        // What a handler does before its first wait happens here, and its panic must not end the server.
+        let Ok(handling) = catch_unwind(AssertUnwindSafe(|| handler(served))) else { return self.seats.panicked() };
+        let task = Task::new(place, Arc::clone(&self.seats), handling);
         if R::spawn(task).is_err() {
             self.seats.refused();
         }
@@ -195,7 +201,13 @@ impl<R: Runtime> Server<R> {
             self.turn_away(stream, peer, make_protocol, leaving);
             return None;
         }
-        match Connection::accept(stream, make_protocol(peer), &self.options) {
+        let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make_protocol(peer))) else {
+            self.seats.refused();
+            self.seats.panicked();
+            R::reset(stream);
+            return None;
+        };
+        match Connection::accept(stream, protocol, &self.options) {
             Ok(connection) => Some(Served::new(connection, self.seats.take(peer))),
             Err(_) => {
                 self.seats.refused();
@@ -214,7 +226,11 @@ impl<R: Runtime> Server<R> {
     ) {
         match self.at_limit {
             AtLimit::SayGoodbye { code, within } if leaving.len() < self.limit => {
-                if let Ok(connection) = Connection::accept(stream, make_protocol(peer), &self.options) {
+                let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make_protocol(peer))) else {
+                    self.seats.panicked();
+                    return R::reset(stream);
+                };
+                if let Ok(connection) = Connection::accept(stream, protocol, &self.options) {
                     leaving.add(connection, code, R::clock().now().after(within));
                 }
             }

@@ -38,6 +38,8 @@ pub struct ServerStats {
     pub refused: u64,
     /// Connections asked to close in favour of a newer one.
     pub evicted: u64,
+    /// Panics of handlers, and of what makes protocols. Each ended its own connection and no other.
+    pub panicked: u64,
     /// How those that ended did.
     pub ended: Ends,
     /// Times that accepting failed for want of file descriptors or memory, and was tried again.

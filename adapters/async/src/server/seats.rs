@@ -67,6 +67,8 @@ pub(super) struct Place {
     draining: AtomicBool,
     /// The handler is to be dropped.
     stopped: AtomicBool,
+    /// The server wants something of the connection: any of the above, or its seat.
+    called: AtomicBool,
     calls: Mutex<Calls>,
 }
 
@@ -106,6 +108,11 @@ impl Place {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether the server wants anything: to be asked as often as one likes.
+    pub(super) fn is_called(&self) -> bool {
+        self.called.load(Ordering::Relaxed)
+    }
+
     /// What the server wants, if `leaving` does not cover it; otherwise the connection's task is woken for it.
     pub(super) fn poll_call(&self, cx: &mut Context<'_>, leaving: bool) -> Poll<Call> {
         let mut calls = lock(&self.calls);
@@ -133,6 +140,7 @@ impl Place {
         let waker = {
             let mut calls = lock(&self.calls);
             calls.goodbye.get_or_insert(code);
+            self.called.store(true, Ordering::Relaxed);
             calls.connection.take()
         };
         waker.into_iter().for_each(Waker::wake);
@@ -143,6 +151,7 @@ impl Place {
             let mut calls = lock(&self.calls);
             self.reset.fetch_or(reset, Ordering::Relaxed);
             self.stopped.store(true, Ordering::Relaxed);
+            self.called.store(true, Ordering::Relaxed);
             [calls.task.take(), calls.connection.take()]
         };
         wakers.into_iter().flatten().for_each(Waker::wake);
@@ -246,6 +255,7 @@ impl Seats {
             reset: AtomicBool::new(false),
             draining: AtomicBool::new(state.drain.is_some()),
             stopped: AtomicBool::new(false),
+            called: AtomicBool::new(state.drain.is_some()),
             calls: Mutex::new(calls),
         });
         state.seats.insert(id, Arc::clone(&place));
@@ -290,6 +300,10 @@ impl Seats {
     /// A connection ended: for `cause`, or it was dropped before.
     pub(super) fn ended<V>(&self, cause: Option<&Cause<V>>) {
         self.state().stats.ended.count(cause);
+    }
+
+    pub(super) fn panicked(&self) {
+        self.state().stats.panicked += 1;
     }
 
     pub(super) fn refused(&self) {

@@ -26,7 +26,13 @@ pub struct Served<P: Protocol, R: Runtime> {
     connection: ConnectionOf<P, R>,
     seat: Seat,
     heard: Heard,
+    /// Events that were there since the server called.
+    since_called: u32,
 }
+
+/// Events that a connection may tell before it hears the server's call: what was here already, and not what a peer that
+/// never pauses goes on sending.
+const BEFORE_HEARING: u32 = 64;
 
 /// What was heard from the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,7 +44,7 @@ enum Heard {
 
 impl<P: Protocol, R: Runtime> Served<P, R> {
     pub(super) fn new(connection: ConnectionOf<P, R>, seat: Seat) -> Self {
-        Self { connection, seat, heard: Heard::Nothing }
+        Self { connection, seat, heard: Heard::Nothing, since_called: 0 }
     }
 
     pub(super) fn place(&self) -> Arc<Place> {
@@ -59,9 +65,11 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
 
     /// As [`Connection::next_event`]. Cancel-safe.
     pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
-        // What came with an earlier read costs neither a waker nor a look at the server.
-        if let Some(event) = self.connection.next_ready() {
-            return Some(event);
+        // What came with an earlier read costs no waker.
+        if !self.seat.place.is_called() {
+            if let Some(event) = self.connection.next_ready() {
+                return Some(event);
+            }
         }
         poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))).await
     }
@@ -134,27 +142,43 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
         mut poll: impl FnMut(&mut ConnectionOf<P, R>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         loop {
+            if self.since_called >= BEFORE_HEARING {
+                self.since_called = 0;
+                let _ = self.poll_call(cx);
+            }
             let polled = poll(&mut self.connection, cx);
             self.seat.place.touch(self.connection.session().last_activity());
+            if polled.is_ready() {
+                self.since_called += u32::from(self.seat.place.is_called());
+            }
             if polled.is_ready() || self.heard == Heard::Reset {
                 return polled;
             }
-            match self.seat.place.poll_call(cx, self.heard == Heard::Leave) {
-                Poll::Ready(Call::Drain(code)) => {
-                    self.heard = Heard::Leave;
-                    self.connection.start_drain(code);
-                }
-                Poll::Ready(Call::Goodbye(code)) => {
-                    self.heard = Heard::Leave;
-                    self.connection.start_close(CloseIntent::Goodbye(code));
-                }
-                Poll::Ready(Call::Reset) => {
-                    self.heard = Heard::Reset;
-                    self.connection.abort(Code(0));
-                }
-                Poll::Pending => return Poll::Pending,
+            if self.poll_call(cx).is_pending() {
+                return Poll::Pending;
             }
         }
+    }
+
+    /// Does what the server called for, if anything is new.
+    fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.heard == Heard::Reset {
+            return Poll::Pending;
+        }
+        self.seat.place.poll_call(cx, self.heard == Heard::Leave).map(|call| match call {
+            Call::Drain(code) => {
+                self.heard = Heard::Leave;
+                self.connection.start_drain(code);
+            }
+            Call::Goodbye(code) => {
+                self.heard = Heard::Leave;
+                self.connection.start_close(CloseIntent::Goodbye(code));
+            }
+            Call::Reset => {
+                self.heard = Heard::Reset;
+                self.connection.abort(Code(0));
+            }
+        })
     }
 }
 

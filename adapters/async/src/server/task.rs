@@ -29,8 +29,10 @@ impl<F: Future<Output = ()>> Future for Task<F> {
         if self.place.poll_stop(cx).is_pending() {
             let Some(handler) = &mut self.handler else { return Poll::Ready(()) };
             // The panic hook has told of a panic; the handler is dropped below, as after any end.
-            if let Ok(Poll::Pending) = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
-                return Poll::Pending;
+            match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) => {}
+                Err(_) => self.seats.panicked(),
             }
         }
         self.handler = None;

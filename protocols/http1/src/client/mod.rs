@@ -112,6 +112,12 @@ impl Client {
         self.exchange.is_none() && self.sending.is_none() && !self.closes && self.reading == Reading::Head
     }
 
+    /// Content of the request is still to be sent: `Data` and `End` are taken.
+    #[must_use]
+    pub const fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
     /// Requests sent since the start.
     #[must_use]
     pub const fn requests(&self) -> u64 {

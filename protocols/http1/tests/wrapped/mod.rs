@@ -143,6 +143,13 @@ impl Protocol for Wrapped {
         }
     }
 
+    fn drain(&mut self, cx: &mut Cx<'_, Self>) -> bool {
+        match self {
+            Self::Client(client) => client.drain(&mut cx.wrapping()),
+            Self::Server(server) => server.drain(&mut cx.wrapping()),
+        }
+    }
+
     fn begin_close(&mut self, cx: &mut Cx<'_, Self>, cause: &Cause<Violation>) -> CloseStep {
         match self {
             Self::Client(client) => client.begin_close(&mut cx.wrapping(), cause),
