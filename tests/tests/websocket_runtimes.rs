@@ -1,13 +1,13 @@
 //! The WebSocket helpers of every adapter: open, talk, close with a code.
 
-use duologue_core::{Cause, Code, Event as SessionEvent};
+use duologue_core::{Cause, CloseIntent, Code, Config, Delivery, Event as SessionEvent};
 
 /// One conversation between the client and the server of one adapter.
 macro_rules! conversation {
     ($module:ident, $adapter:ident, $net:path, $run:expr, $join:path) => {
         mod $module {
             use $adapter::Options;
-            use $adapter::websocket::{self, Command, Event, ServerHandshake, Settings};
+            use $adapter::websocket::{self, Command, Event, ServerHandshake, Settings, Text};
 
             use super::*;
 
@@ -38,6 +38,57 @@ macro_rules! conversation {
                         let event = socket.next_event().await;
                         assert_eq!(event, Some(SessionEvent::App(Event::Text("hello".into()))));
                         socket.close(Code(4001)).await.cause
+                    };
+                    let (server, client) = $join(serve, talk).await;
+                    assert_eq!((server, client), (Cause::PeerClose(Code(4001)), Cause::LocalClose(Code(4001))));
+                }));
+            }
+
+            /// Whoever opens a WebSocket in place gets what was agreed on as an event, and every message in its handler.
+            #[test]
+            fn opens_and_talks_in_place() {
+                let run: fn(std::pin::Pin<Box<dyn Future<Output = ()>>>) = $run;
+                run(Box::pin(async {
+                    use $net as net;
+                    let listener = net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                    let address = listener.local_addr().expect("an address");
+                    let in_place = Options::new().config(Config::new().delivery(Delivery::InPlace));
+                    let serve = async {
+                        let (stream, _) = listener.accept().await.expect("a connection");
+                        let handshake = ServerHandshake::new(Settings::new());
+                        let (mut socket, opened) = websocket::accept(stream, handshake, &in_place).await.expect("open");
+                        assert_eq!(opened.target, "/x?y");
+                        loop {
+                            let event = socket.handle(64, |event, replies| {
+                                if let Event::Text(text) = event {
+                                    replies.send(Command::Text(text)).expect("there is room");
+                                }
+                            });
+                            if let Some(SessionEvent::Closed(closed)) = event.await {
+                                return closed.cause;
+                            }
+                        }
+                    };
+                    let talk = async {
+                        let uri = format!("ws://{address}/x?y");
+                        let (mut socket, _) = websocket::connect(&uri, in_place.clone()).await.expect("open");
+                        for text in ["one", "two", "three"] {
+                            socket.try_send_in_place(Command::Text(Text::borrowed(text))).expect("sent");
+                        }
+                        // What was sent before our Close is answered before theirs.
+                        socket.start_close(CloseIntent::Goodbye(Code(4001)));
+                        let mut heard = Vec::new();
+                        loop {
+                            let event = socket.handle(0, |event, _| {
+                                if let Event::Text(text) = event {
+                                    heard.push(text.as_str().to_owned());
+                                }
+                            });
+                            if let Some(SessionEvent::Closed(closed)) = event.await {
+                                assert_eq!(heard, ["one", "two", "three"]);
+                                return closed.cause;
+                            }
+                        }
                     };
                     let (server, client) = $join(serve, talk).await;
                     assert_eq!((server, client), (Cause::PeerClose(Code(4001)), Cause::LocalClose(Code(4001))));
@@ -81,6 +132,49 @@ conversation!(
     },
     futures_util::future::join
 );
+
+#[test]
+fn on_threads_opens_and_talks_in_place() {
+    use duologue_blocking::Options;
+    use duologue_blocking::websocket::{self, Command, Event, ServerHandshake, Settings};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let in_place = Options::new().config(Config::new().delivery(Delivery::InPlace));
+    let options = in_place.clone();
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a connection");
+        let handshake = ServerHandshake::new(Settings::new());
+        let (mut socket, _) = websocket::accept(stream, handshake, &options).expect("open");
+        loop {
+            let event = socket.handle(64, |event, replies| {
+                if let Event::Binary(data) = event {
+                    replies.send(Command::Binary(data)).expect("there is room");
+                }
+            });
+            if let Some(SessionEvent::Closed(closed)) = event {
+                return closed.cause;
+            }
+        }
+    });
+    let (mut socket, _) = websocket::connect(&format!("ws://{address}"), in_place).expect("open");
+    socket.send(Command::binary(&b"hello"[..])).expect("sent");
+    socket.start_close(CloseIntent::Goodbye(Code(4001)));
+    let mut heard = Vec::new();
+    let closed = loop {
+        let event = socket.handle(0, |event, _| {
+            if let Event::Binary(data) = event {
+                heard.push(data.as_slice().to_vec());
+            }
+        });
+        if let Some(SessionEvent::Closed(closed)) = event {
+            break closed;
+        }
+    };
+    assert_eq!(heard, [b"hello"]);
+    assert_eq!(closed.cause, Cause::LocalClose(Code(4001)));
+    assert_eq!(server.join().expect("no panic"), Cause::PeerClose(Code(4001)));
+}
 
 #[test]
 fn on_threads_opens_talks_and_closes() {

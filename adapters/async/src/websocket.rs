@@ -141,7 +141,7 @@ pub fn reconnecting<R: Redial>(
 }
 
 /// `options` with room for what the settings need, and the order of closing that RFC 6455 section 7.1.1 wants; see
-/// [`Settings::config`]. Messages come as owned events: the openings here wait for one.
+/// [`Settings::config`].
 #[must_use]
 pub fn fitted(options: Options, settings: &Settings, role: Role) -> Options {
     let config = settings.config(role, (*options.config).clone());
