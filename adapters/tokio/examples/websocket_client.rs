@@ -27,6 +27,9 @@ struct Args {
     /// Offer permessage-deflate.
     #[arg(long)]
     deflate: bool,
+    /// Say in the offer that each of our messages is compressed for itself (`client_no_context_takeover`).
+    #[arg(long, requires = "deflate")]
+    no_context_takeover: bool,
     /// Run all cases of an Autobahn-like fuzzing server under this agent's name, echoing what comes.
     #[arg(long, value_name = "AGENT")]
     cases: Option<String>,
@@ -54,7 +57,7 @@ async fn open(args: &Args, path: Option<&str>, delivery: Delivery) -> Result<Web
     let uri = Uri::parse(&args.address)?;
     let limits = Limits::new().max_frame(MAX_MESSAGE as u64).max_message(MAX_MESSAGE as u64);
     // Short messages are compressed as well: the conformance suite expects it.
-    let deflate = Deflate::new().min_len(0);
+    let deflate = Deflate::new().min_len(0).client_no_context_takeover(args.no_context_takeover);
     let settings = Settings::new().limits(limits).deflate(args.deflate.then_some(deflate));
     let handshake = ClientHandshake::new(uri.authority, path.map_or(uri.target, String::from)).settings(settings);
     let buffers = Buffers::new().send_buffer(2 * MAX_MESSAGE);
