@@ -62,6 +62,7 @@ fn an_opening_in_place_needs_no_handler_and_frames_behind_it_wait_for_one() {
         let mut session = open(GreeterProtocol::new(Role::Client), config);
         let (first, rest) = b"HELO\n\x01a".split_at(cut);
         hear(&mut session, first);
+        assert_eq!(session.handle(START, 0, 8, |_, _| {}), 0, "nothing overtakes what opens the conversation");
         let mut told = events(&mut session, START);
         hear(&mut session, rest);
         told.extend(events(&mut session, START));
