@@ -1,6 +1,7 @@
 //! The WebSocket helpers of every adapter: open, talk, close with a code.
 
 use duologue_core::{Cause, CloseIntent, Code, Config, Delivery, Event as SessionEvent};
+use futures_util::{SinkExt, StreamExt};
 
 /// One conversation between the client and the server of one adapter.
 macro_rules! conversation {
@@ -41,6 +42,116 @@ macro_rules! conversation {
                     };
                     let (server, client) = $join(serve, talk).await;
                     assert_eq!((server, client), (Cause::PeerClose(Code(4001)), Cause::LocalClose(Code(4001))));
+                }));
+            }
+
+            #[test]
+            fn is_a_sink_and_a_stream_and_its_sender_is_cloned() {
+                let run: fn(std::pin::Pin<Box<dyn Future<Output = ()>>>) = $run;
+                run(Box::pin(async {
+                    use $net as net;
+                    let listener = net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                    let address = listener.local_addr().expect("an address");
+                    let serve = async {
+                        let (stream, _) = listener.accept().await.expect("a connection");
+                        let handshake = ServerHandshake::new(Settings::new());
+                        let (socket, _) = websocket::accept(stream, handshake, &Options::new()).await.expect("open");
+                        // Nothing but messages is an item: the end of the stream is the end.
+                        let (sink, stream) = StreamExt::split(socket);
+                        let echoes = stream.filter_map(async |event| match event {
+                            Ok(Event::Text(text)) => Some(Ok(Command::Text(text))),
+                            _ => None,
+                        });
+                        // Who is told of the Close cannot answer any more.
+                        let _ = echoes.forward(sink).await;
+                    };
+                    let talk = async {
+                        let uri = format!("ws://{address}/");
+                        let (mut socket, _) = websocket::connect(&uri, Options::new()).await.expect("open");
+                        let texts = || (0..100).map(|n: u32| n.to_string());
+                        let sent = texts().map(|text| Ok(Command::text(text)));
+                        socket.send_all(&mut futures_util::stream::iter(sent)).await.expect("sent");
+                        let mut heard = Vec::new();
+                        while heard.len() < 100 {
+                            if let Some(Ok(Event::Text(text))) = socket.next().await {
+                                heard.push(text.as_str().to_owned());
+                            }
+                        }
+                        assert!(heard.iter().cloned().eq(texts()), "{heard:?}");
+                        let (mut recv, send) = socket.split();
+                        let writers = futures_util::future::join_all((0..4).map(|writer: u32| {
+                            let send = send.clone();
+                            async move {
+                                for n in 0..50 {
+                                    send.send(Command::text(format!("{writer} {n}"))).await.expect("sent");
+                                }
+                            }
+                        }));
+                        let reader = async {
+                            let mut heard = std::collections::BTreeSet::new();
+                            while heard.len() < 200 {
+                                match recv.next_event().await {
+                                    Some(SessionEvent::App(Event::Text(text))) => {
+                                        assert!(heard.insert(text.as_str().to_owned()), "{text} came twice");
+                                    }
+                                    Some(_) => {}
+                                    None => panic!("it is over: {heard:?}"),
+                                }
+                            }
+                        };
+                        $join(writers, reader).await;
+                        send.start_close(CloseIntent::Goodbye(Code(1000)));
+                        assert_eq!(recv.closed().await.cause, Cause::LocalClose(Code(1000)));
+                    };
+                    $join(serve, talk).await;
+                }));
+            }
+
+            #[test]
+            fn connects_again() {
+                use $adapter::{ReconnectEvent, ReconnectOptions};
+                let run: fn(std::pin::Pin<Box<dyn Future<Output = ()>>>) = $run;
+                run(Box::pin(async {
+                    use $net as net;
+                    let listener = net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                    let address = listener.local_addr().expect("an address");
+                    let serve = async {
+                        for accepted in 0..3 {
+                            let (stream, _) = listener.accept().await.expect("a connection");
+                            let handshake = ServerHandshake::new(Settings::new());
+                            let opened = websocket::accept(stream, handshake, &Options::new()).await;
+                            let (mut socket, _) = opened.expect("open");
+                            while let Some(event) = socket.next_event().await {
+                                if let SessionEvent::App(Event::Text(text)) = event {
+                                    socket.send(Command::Text(text)).await.expect("sent");
+                                    socket.flush().await;
+                                    // The first ones are dropped without a Close.
+                                    if accepted < 2 {
+                                        break;
+                                    }
+                                }
+                            }
+                        }
+                    };
+                    let talk = async {
+                        let pauses = duologue_core::reconnect::Backoff::new();
+                        let pauses = pauses.initial(std::time::Duration::from_millis(5));
+                        let handshake = websocket::ClientHandshake::new("h", "/");
+                        let options = ReconnectOptions::new().backoff(pauses);
+                        let client = websocket::reconnecting(address, handshake, options).expect("a client");
+                        let mut client = client.resubscribe(|generation| vec![Command::text(generation.0.to_string())]);
+                        let mut heard = Vec::new();
+                        while let Some(event) = client.next_event().await {
+                            if let ReconnectEvent::App { event: Event::Text(text), .. } = event {
+                                heard.push(text.as_str().to_owned());
+                                if heard.len() == 3 {
+                                    client.start_close(Code(1000));
+                                }
+                            }
+                        }
+                        assert_eq!(heard, ["1", "2", "3"]);
+                    };
+                    $join(serve, talk).await;
                 }));
             }
 
