@@ -152,3 +152,30 @@ fn header_fields_of_both_sides_arrive_and_none_breaks_out_of_its_line() {
     let answer = String::from_utf8(answer).expect("heads are text");
     assert!(answer.contains("\r\nSet-Cookie: a=b\r\n") && !answer.contains("Worse"), "{answer}");
 }
+
+/// RFC 7692 section 7.1.2.1 with zlib's warning: it makes a window of 9 bits of one of 8, and the peer could not read it.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_window_of_8_bits_is_granted_and_nothing_is_compressed_into_it() {
+    let settings = Settings::new().deflate(Some(duologue_websocket::Deflate::new().min_len(0)));
+    let text = [b'a'; 100];
+    for (bits, compresses) in [(8, false), (9, true)] {
+        let offer = format!("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits={bits}\r\n");
+        let request = REQUEST.replacen("Host: h\r\n", &format!("Host: h\r\n{offer}"), 1);
+        let mut server = server(ServerHandshake::new(settings), Delivery::Owned);
+        // "Hello" of RFC 7692 section 7.2.3.1, then a text as it is.
+        let hello = masked(0xC1, &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]);
+        let (answer, _) = server.play(&[request.as_bytes(), &hello, &masked(0x81, &text)].concat(), Cut::Whole, false);
+        let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let (head, frames) = answer.split_at(head);
+        let head = String::from_utf8_lossy(head);
+        assert!(head.contains(&format!("permessage-deflate; server_max_window_bits={bits}\r\n")), "{head}");
+        let texts = server.told.iter().filter(|told| matches!(told, duologue_core::Event::App(Event::Text(_)))).count();
+        assert_eq!(texts, 2, "what the client compressed is read in any case");
+        if compresses {
+            assert_eq!(frames[0], 0xC1, "compressed");
+        } else {
+            assert_eq!(frames, [plain(0x81, b"Hello"), plain(0x81, &text)].concat(), "as it is");
+        }
+    }
+}

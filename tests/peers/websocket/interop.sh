@@ -29,7 +29,7 @@ serve() {
     "$@" >"$out/server" 2>"$out/errors" &
     pid=$!
     pids="$pids $pid"
-    for _ in $(seq 200); do
+    for _ in $(seq 1200); do
         address=$(sed -n 's/^listening //p' "$out/server")
         [ -n "$address" ] && return
         sleep 0.05
@@ -48,7 +48,7 @@ peer() {
 
 # How often our server told this end, once it did.
 ends() {
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do
         count=$(grep -c "^end $1 " "$out/server" || true)
         [ "$count" -ge "$2" ] && return
         sleep 0.05
@@ -91,10 +91,12 @@ for library in ${*:-ws websockets aiohttp}; do
         fi
         victim=$!
         pids="$pids $victim"
-        for _ in $(seq 200); do
+        # On a machine that is busy an interpreter takes long to start. Who is killed before it is connected is no victim.
+        for _ in $(seq 1200); do
             grep -q ready "$out/victim" && break
             sleep 0.05
         done
+        grep -q ready "$out/victim" || { echo "  FAILED: the one to be killed does not connect" && exit 1; }
         kill -9 "$victim"
         ends "/victim 1006" 1
         echo "  killed: $(sed -n 's/^end .victim 1006 \([^ ]*\).*/\1/p' "$out/server")"
