@@ -187,3 +187,87 @@ async fn behind_somebody_elses_http_server() {
     drop(stream);
     timeout(PATIENCE, server).await.expect("it ends").expect("no panic");
 }
+
+/// What a client reads of its server, which was told to close by the peer's text.
+async fn closed_by_a_server(options: Options) -> (TcpStream, tokio::task::JoinHandle<Cause<Violation>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let handshake = ServerHandshake::new(Settings::new());
+        let (mut socket, _) = websocket::accept(stream, handshake, &options).await.expect("open");
+        socket.start_close(duologue_core::CloseIntent::Goodbye(Code(1001)));
+        socket.closed().await.cause
+    });
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(REQUEST.as_bytes()).await.expect("written");
+    (stream, server)
+}
+
+fn patient_with(timeouts: duologue_core::Timeouts) -> Options {
+    Options::new().config(duologue_core::Config::new().timeouts(timeouts))
+}
+
+#[tokio::test]
+async fn a_peer_that_never_answers_our_close_is_left_after_its_time() {
+    let timeouts = duologue_core::Timeouts::new()
+        .close_handshake(Some(Duration::from_millis(150)))
+        .linger(Some(Duration::from_millis(150)));
+    let (mut stream, server) = closed_by_a_server(patient_with(timeouts)).await;
+    // It hears the Close and says messages instead of its own, for ever.
+    let told = read_to_fin(&mut stream, "the server's end").await;
+    assert_eq!(told, [RESPONSE.as_bytes(), &plain(0x88, &[0x03, 0xE9])].concat());
+    let talking = async { while stream.write_all(&masked(0x82, b"and another thing")).await.is_ok() {} };
+    let talking = timeout(PATIENCE, talking).await;
+    assert!(talking.is_ok(), "the server let go, and the kernel tells who goes on");
+    let cause = timeout(PATIENCE, server).await.expect("it ends").expect("no panic");
+    assert_eq!(cause, Cause::LocalClose(Code(1001)));
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_our_close_and_never_finishes_is_left_after_its_time() {
+    let timeouts = duologue_core::Timeouts::new().linger(Some(Duration::from_millis(150)));
+    let (mut stream, server) = closed_by_a_server(patient_with(timeouts)).await;
+    stream.write_all(&masked(0x88, &[0x03, 0xE9])).await.expect("written");
+    let told = read_to_fin(&mut stream, "the server ends TCP first").await;
+    assert_eq!(told, [RESPONSE.as_bytes(), &plain(0x88, &[0x03, 0xE9])].concat());
+    // Our side stays open, and the server does not wait for it.
+    let cause = timeout(PATIENCE, server).await.expect("it ends").expect("no panic");
+    assert_eq!(cause, Cause::LocalClose(Code(1001)));
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_request_that_drips_in_ends_when_its_time_is_up_and_is_told_408() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let within = Duration::from_millis(300);
+    let timeouts = duologue_core::Timeouts::new().handshake(Some(within)).linger(Some(Duration::from_millis(50)));
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let start = std::time::Instant::now();
+        let handshake = ServerHandshake::new(Settings::new());
+        let refused = websocket::accept(stream, handshake, &patient_with(timeouts)).await.map(|_| ());
+        (refused, start.elapsed())
+    });
+    let (mut reading, mut writing) = TcpStream::connect(address).await.expect("a connection").into_split();
+    let dripping = tokio::spawn(async move {
+        for byte in REQUEST.bytes().cycle() {
+            if byte == b'\n' || writing.write_all(&[byte]).await.is_err() {
+                // Without its line ends the head is never whole.
+                if byte != b'\n' {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    // A reset may follow the answer: what drips in is not read any more.
+    let _ = timeout(PATIENCE, reading.read_to_end(&mut answer)).await.expect("it ends");
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", answer.escape_ascii());
+    let (refused, took) = timeout(PATIENCE, server).await.expect("it ends").expect("no panic");
+    assert!(refused.is_err(), "half a request opens nothing");
+    assert!(took >= within && took < within + Duration::from_secs(5), "a drip postpones nothing: {took:?}");
+    timeout(PATIENCE, dripping).await.expect("it notices").expect("no panic");
+}

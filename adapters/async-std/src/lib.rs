@@ -16,6 +16,8 @@ pub use duologue_async::{
 #[cfg(unix)]
 pub use duologue_futures_io::UnixPath;
 pub use duologue_futures_io::{AsIs, ByteStream, Clock, StreamTransport, fault, set_tcp_options};
+#[cfg(feature = "rustls")]
+pub use duologue_futures_io::{TlsConnector, TlsStream, TlsTarget};
 pub use runtime::AsyncStd;
 
 #[doc(no_inline)]

@@ -118,6 +118,9 @@ pub trait Dial<A>: Transport + Sized {
     /// The clock of the same runtime.
     type Clock: Timekeeper + Clone;
 
+    /// What dialling is called when it takes too long.
+    const DOING: &'static str = "connecting";
+
     /// A clock for a new connection.
     fn clock() -> Self::Clock;
 
@@ -157,7 +160,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper + Clone> Connection<P, T, K> {
         let mut session = Session::connecting(protocol, Arc::clone(&options.config), seed, start)?;
         let transport = within(clock.clone(), deadline, T::dial(address, &options))
             .await
-            .ok_or_else(|| timed_out("connecting"))?
+            .ok_or_else(|| timed_out(T::DOING))?
             .map_err(ConnectError::Transport)?;
         session.connected(clock.now());
         let driver = Driver::new(session, transport, clock.clone());

@@ -259,8 +259,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
 }
 
 impl<P: InPlace, T: Transport, K: Timekeeper> Connection<P, T, K> {
-    /// Hands messages to `handler` where they lie in the receive buffer, until there is something else to tell: an event,
-    /// or `None` after the end. Replies go straight into the send queue, and out in one write per read. Before each
+    /// Hands messages to `handler` where they lie in the receive buffer, until there is something else to tell: an event
+    /// (a message of the opening is one), or `None` after the end. Replies go straight into the send queue, and out in one write per read. Before each
     /// message at least `reply_room` bytes are free for replies. The session must be made with
     /// [`Delivery::InPlace`](duologue_core::Delivery::InPlace).
     pub async fn handle<H>(&mut self, reply_room: usize, mut handler: H) -> Option<Event<P::Event, P::Violation>>

@@ -9,6 +9,8 @@ mod fault;
 pub mod http1;
 mod hub;
 mod open;
+#[cfg(feature = "websocket")]
+mod openings;
 pub mod pool;
 mod pooled;
 mod reconnecting;
@@ -31,7 +33,7 @@ pub use pooled::{PoolClient, PoolError, PoolOptions, PoolSetupError, Pooled, eph
 pub use reconnecting::{
     Receipt, ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting,
 };
-pub use redial::{Connecting, ConnectionOn, Redial, SendProtocol};
+pub use redial::{Carrier, Connecting, ConnectionOn, ConnectionOver, Dialling, Redial, SendProtocol};
 pub use server::{AtLimit, Bind, DrainReport, Ends, Runtime, Served, Server, ServerHandle, ServerStats};
 pub use socket::{is_quiet, reset_on_drop, set_tcp_options};
 pub use split::{RecvHalf, SendHalf};

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use duologue_core::Protocol;
+use duologue_core::driver::{Timekeeper, Transport};
 
 use crate::error::ConnectError;
 use crate::server::Runtime;
@@ -50,3 +51,33 @@ pub trait Redial: Runtime<Transport: Send, Clock: Send> {
     /// that was unused and is not quiet must not be used again.
     fn is_quiet(transport: &Self::Transport) -> bool;
 }
+
+/// What the connections of a client that connects again are made of. Every [`Redial`] is one; adapters make one of their
+/// transports over any stream, so that TLS and the like can be dialled again too.
+pub trait Carrier: Sized + 'static {
+    /// The transport of each connection.
+    type Transport: Transport + Send;
+    /// The clock; all clocks of a process must have one origin.
+    type Clock: Timekeeper + Clone + Send;
+
+    /// A clock for a new wait.
+    #[must_use]
+    fn clock() -> Self::Clock;
+}
+
+impl<R: Redial> Carrier for R {
+    type Transport = <R as Runtime>::Transport;
+    type Clock = <R as Runtime>::Clock;
+
+    fn clock() -> Self::Clock {
+        <R as Runtime>::clock()
+    }
+}
+
+/// A connection over a carrier.
+pub type ConnectionOver<P, C> = Connection<P, <C as Carrier>::Transport, <C as Carrier>::Clock>;
+
+/// A connection over a carrier, in the making.
+pub type Dialling<P, C> = Pin<
+    Box<dyn Future<Output = Result<ConnectionOver<P, C>, ConnectError<<P as Protocol>::Violation>>> + Send + 'static>,
+>;

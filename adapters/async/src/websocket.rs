@@ -9,7 +9,9 @@ use duologue_core::driver::{Timekeeper, Transport};
 use duologue_core::reconnect::BackoffError;
 use thiserror::Error;
 
-use crate::{Adopt, ConnectError, Connection, Dial, Options, ReconnectOptions, Reconnecting, Redial};
+use crate::{
+    Adopt, Carrier, ConnectError, Connection, Dial, Dialling, Options, ReconnectOptions, Reconnecting, Redial,
+};
 
 #[doc(inline)]
 pub use duologue_websocket::*;
@@ -54,8 +56,20 @@ impl OpenError {
 /// # Errors
 /// See [`OpenError`]; a `wss://` address is an error of the scheme here, for TLS is opened by who has the means.
 pub fn plain(uri: &str) -> Result<((String, u16), ClientHandshake), OpenError> {
+    leads_to(uri, false)
+}
+
+/// As [`plain`], of a `wss://` address: what answers there is TLS.
+///
+/// # Errors
+/// See [`OpenError`]; a `ws://` address is an error of the scheme here.
+pub fn secure(uri: &str) -> Result<((String, u16), ClientHandshake), OpenError> {
+    leads_to(uri, true)
+}
+
+fn leads_to(uri: &str, secure: bool) -> Result<((String, u16), ClientHandshake), OpenError> {
     let uri = Uri::parse(uri)?;
-    if uri.secure {
+    if uri.secure != secure {
         return Err(UriError::Scheme.into());
     }
     Ok(((uri.host, uri.port), ClientHandshake::new(uri.authority, uri.target)))
@@ -132,16 +146,30 @@ where
 pub fn reconnecting<R: Redial>(
     address: impl std::fmt::Display,
     handshake: ClientHandshake,
+    options: ReconnectOptions,
+) -> Result<Reconnecting<WebSocket, R>, OpenError> {
+    let target: Arc<str> = address.to_string().into();
+    reconnecting_by(address, move |protocol, options| R::connect(target.clone(), protocol, options), handshake, options)
+}
+
+/// As [`reconnecting`], where `dial` makes each connection: through TLS, a proxy. See [`Reconnecting::dialled_by`].
+///
+/// # Errors
+/// As [`reconnecting`].
+pub fn reconnecting_by<R: Carrier>(
+    address: impl std::fmt::Display,
+    dial: impl FnMut(WebSocket, Options) -> Dialling<WebSocket, R> + Send + 'static,
+    handshake: ClientHandshake,
     mut options: ReconnectOptions,
 ) -> Result<Reconnecting<WebSocket, R>, OpenError> {
     options.connection = fitted(options.connection, handshake.current_settings(), Role::Client);
     let checked = handshake.checked().map_err(OpenError::Request)?;
-    let client = Reconnecting::new(address, move |_| checked.clone().into(), options)?;
+    let client = Reconnecting::dialled_by(address, dial, move |_| checked.clone().into(), options)?;
     Ok(client.useful_if(|event| !matches!(event, Event::Opened(_))))
 }
 
 /// `options` with room for what the settings need, and the order of closing that RFC 6455 section 7.1.1 wants; see
-/// [`Settings::config`]. Messages come as owned events: the openings here wait for one.
+/// [`Settings::config`].
 #[must_use]
 pub fn fitted(options: Options, settings: &Settings, role: Role) -> Options {
     let config = settings.config(role, (*options.config).clone());

@@ -4,7 +4,7 @@ use std::fmt;
 use std::task::Poll;
 use std::time::Duration;
 
-use duologue_async::{ReconnectEventOf, SendProtocol};
+use duologue_async::{Carrier, ReconnectEventOf, SendProtocol};
 use duologue_core::Code;
 use duologue_core::reconnect::{BackoffError, Generation, Reconnect};
 
@@ -17,8 +17,8 @@ use crate::{Receipt, ReconnectOptions, ReconnectSendError, Threads, wait};
 /// No thread works behind it: connecting, input, output and time-outs happen while [`next_event`](Self::next_event)
 /// waits. Have a thread that calls it again and again. **Dropping** it gives every message that waits back to its
 /// sender and drops the connection.
-pub struct Reconnecting<P: SendProtocol<Command: Clone>> {
-    inner: duologue_async::Reconnecting<P, Threads>,
+pub struct Reconnecting<P: SendProtocol<Command: Clone>, R: Carrier = Threads> {
+    inner: duologue_async::Reconnecting<P, R>,
 }
 
 impl<P: SendProtocol<Command: Clone>> Reconnecting<P> {
@@ -34,6 +34,13 @@ impl<P: SendProtocol<Command: Clone>> Reconnecting<P> {
     ) -> Result<Self, BackoffError> {
         duologue_async::Reconnecting::new(address, make_protocol, options).map(|inner| Self { inner })
     }
+}
+
+impl<P: SendProtocol<Command: Clone>, R: Carrier> Reconnecting<P, R> {
+    #[cfg(feature = "websocket")]
+    pub(crate) const fn from_inner(inner: duologue_async::Reconnecting<P, R>) -> Self {
+        Self { inner }
+    }
 
     /// Sets what is sent on every connection before anything else: subscriptions, as a rule.
     #[must_use]
@@ -43,7 +50,7 @@ impl<P: SendProtocol<Command: Clone>> Reconnecting<P> {
 
     /// A handle to send, to be cloned for any number of threads.
     #[must_use]
-    pub fn sender(&self) -> ReconnectSender<P> {
+    pub fn sender(&self) -> ReconnectSender<P, R> {
         ReconnectSender { inner: self.inner.sender() }
     }
 
@@ -81,11 +88,11 @@ impl<P: SendProtocol<Command: Clone>> Reconnecting<P> {
 
 /// Sends through a [`Reconnecting`] client. Clones share its outbox; each message goes out whole, on one connection, in
 /// the order of acceptance.
-pub struct ReconnectSender<P: SendProtocol<Command: Clone>> {
-    inner: duologue_async::ReconnectSender<P, Threads>,
+pub struct ReconnectSender<P: SendProtocol<Command: Clone>, R: Carrier = Threads> {
+    inner: duologue_async::ReconnectSender<P, R>,
 }
 
-impl<P: SendProtocol<Command: Clone>> ReconnectSender<P> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> ReconnectSender<P, R> {
     /// Sends on the present connection or, if the policy is to wait, on the next. It returns once the message was handed
     /// wholly to a socket, and tells whose. Another thread must wait on the client meanwhile.
     ///
@@ -119,19 +126,19 @@ impl<P: SendProtocol<Command: Clone>> ReconnectSender<P> {
     }
 }
 
-impl<P: SendProtocol<Command: Clone>> Clone for ReconnectSender<P> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> Clone for ReconnectSender<P, R> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
     }
 }
 
-impl<P: SendProtocol<Command: Clone>> fmt::Debug for Reconnecting<P> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> fmt::Debug for Reconnecting<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
 }
 
-impl<P: SendProtocol<Command: Clone>> fmt::Debug for ReconnectSender<P> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> fmt::Debug for ReconnectSender<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }

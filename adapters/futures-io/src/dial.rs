@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 
-use duologue_async::{Adopt, Options};
+use duologue_async::{Adopt, Carrier, Options};
 use duologue_core::{FaultKind, Operation, TransportFault};
 
 use crate::clock::Clock;
@@ -28,6 +28,16 @@ impl<S: ByteStream> Adopt<AsIs<S>> for StreamTransport<S> {
 
     fn adopt(stream: AsIs<S>, _options: &Options) -> io::Result<Self> {
         Ok(Self::new(stream.0))
+    }
+}
+
+/// What clients connect again over: any stream of this runtime, TLS for one.
+impl<S: ByteStream + Send + 'static> Carrier for StreamTransport<S> {
+    type Transport = Self;
+    type Clock = Clock;
+
+    fn clock() -> Clock {
+        Clock::new()
     }
 }
 

@@ -15,6 +15,8 @@ mod scratch;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
+#[cfg(all(feature = "rustls", feature = "async-io"))]
+mod tls_target;
 
 #[cfg(feature = "async-io")]
 pub use clock::Clock;
@@ -22,6 +24,8 @@ pub use clock::Clock;
 pub use dial::{AsIs, UnixPath};
 pub use duologue_async::{fault, reset_on_drop, set_tcp_options};
 pub use stream::{ByteStream, StreamTransport};
+#[cfg(all(feature = "rustls", feature = "async-io"))]
+pub use tls_target::{TlsConnector, TlsStream, TlsTarget};
 
 #[doc(no_inline)]
 pub use duologue_core as core;

@@ -61,6 +61,12 @@ impl<S: ByteStream> StreamTransport<S> {
         self.stream.as_ref()
     }
 
+    /// The stream, unless the session has released it: to wrap it before a session begins.
+    #[must_use]
+    pub fn into_stream(self) -> Option<S> {
+        self.stream
+    }
+
     fn write_fault(&mut self, error: &io::Error) -> TransportFault {
         let fault = fault(error, Operation::Write);
         self.reset |= fault.kind == FaultKind::Reset;

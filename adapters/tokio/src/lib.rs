@@ -8,6 +8,8 @@ mod runtime;
 #[cfg(feature = "streams")]
 pub mod streams;
 mod tcp;
+#[cfg(feature = "rustls")]
+mod tls;
 mod transport;
 #[cfg(feature = "websocket")]
 pub mod websocket;
@@ -22,6 +24,8 @@ pub use runtime::Tokio;
 pub use tcp::AsIs;
 #[cfg(unix)]
 pub use tcp::UnixPath;
+#[cfg(feature = "rustls")]
+pub use tls::{TlsConnector, TlsStream, TlsTarget};
 pub use transport::{ByteStream, StreamTransport};
 
 #[doc(no_inline)]

@@ -10,7 +10,9 @@ use duologue_core::driver::Transport;
 use duologue_core::{FaultKind, Operation, Release, TransportFault};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use duologue_async::{fault, pool};
+use duologue_async::{Carrier, fault, pool};
+
+use crate::clock::Clock;
 
 /// Slices passed to one vectored write.
 const SLICES: usize = 32;
@@ -174,6 +176,16 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
 
     fn give_buffer(&mut self, buffer: BytesMut) {
         pool::give(buffer);
+    }
+}
+
+/// What clients connect again over: any stream of this runtime, TLS for one.
+impl<S: ByteStream + Send + 'static> Carrier for StreamTransport<S> {
+    type Transport = Self;
+    type Clock = Clock;
+
+    fn clock() -> Clock {
+        Clock::new()
     }
 }
 

@@ -69,11 +69,8 @@ impl<P: Protocol> Session<P> {
     /// itself is never held up by messages that nobody has taken yet, up to the first of them.
     #[inline]
     pub(super) fn decode_ahead(&mut self, now: Instant) {
-        if self.config.delivery == Delivery::InPlace {
-            return;
-        }
         // Messages that timers made meanwhile are taken before further ones of a peer that never pauses.
-        while self.event.is_none() && self.late.is_empty() && self.can_decode() {
+        while self.event.is_none() && self.late.is_empty() && self.can_decode() && !self.is_in_place() {
             let before = self.rx.len();
             let step = self.protocol.decode(&mut context!(self, now), &mut self.rx);
             match step {
@@ -90,6 +87,12 @@ impl<P: Protocol> Session<P> {
                 }
             }
         }
+    }
+
+    /// Messages are handled where they lie. Those of the opening are events: who opens a conversation needs no handler.
+    #[inline]
+    pub(super) fn is_in_place(&self) -> bool {
+        self.config.delivery == Delivery::InPlace && self.opening == Opening::Established
     }
 
     /// What a decoding step means for the session; the message, if it made one.
@@ -320,7 +323,8 @@ impl<P: InPlace> Session<P> {
     /// many. Before each, at least `reply_room` bytes must be free in the send queue; otherwise it stops, and goes
     /// on when it is called after bytes were transmitted. With a `reply_room` of 0 it never waits for that.
     ///
-    /// Only for sessions made with [`Delivery::InPlace`]; otherwise messages are events and this does nothing.
+    /// Only for sessions made with [`Delivery::InPlace`]; otherwise messages are events and this does nothing. It waits
+    /// for the end of the opening, whose messages are events too, and until those were taken.
     #[inline]
     pub fn handle<H>(&mut self, now: Instant, reply_room: usize, budget: usize, mut handler: H) -> usize
     where
@@ -328,7 +332,7 @@ impl<P: InPlace> Session<P> {
     {
         let now = self.observe(now);
         let mut handled = 0;
-        if self.config.delivery != Delivery::InPlace {
+        if !self.is_in_place() || self.event.is_some() {
             return handled;
         }
         let reply_room = reply_room.min(self.tx.limit());
@@ -362,8 +366,7 @@ impl<P: InPlace> Session<P> {
     {
         Some(Ok(match self.protocol.decode_in_place(&mut context!(self, now), &mut self.rx) {
             Ok(Step::Event(view)) => {
-                // The message itself may have completed the opening.
-                let open = self.link.established && self.send == SendState::Open;
+                let open = self.send == SendState::Open;
                 let cx = context!(self, now);
                 let wanted_room = &mut self.wanted_room;
                 handler(view, &mut Replies { protocol: &mut self.protocol, cx, open, wanted_room });

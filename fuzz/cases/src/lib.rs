@@ -12,6 +12,7 @@ mod play;
 pub mod session;
 pub mod websocket;
 pub mod websocket_deflate;
+pub mod websocket_handshake;
 pub mod yamux;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -36,7 +37,19 @@ macro_rules! targets {
     };
 }
 
-targets!(framing, session, driver, faults, codecs, websocket, websocket_deflate, http1, yamux, canary);
+targets!(
+    framing,
+    session,
+    driver,
+    faults,
+    codecs,
+    websocket,
+    websocket_deflate,
+    websocket_handshake,
+    http1,
+    yamux,
+    canary
+);
 
 /// The target of this name.
 #[must_use]

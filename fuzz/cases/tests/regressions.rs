@@ -53,3 +53,10 @@ fn an_empty_compressed_message_after_another_is_sent() {
     let input = include_bytes!("../../regressions/websocket_deflate/an-empty-message-after-another");
     duologue_fuzz::websocket_deflate::run(input);
 }
+
+/// The HTTP parser takes a bare LF for a line's end, so a head that a proxy reads on in was over for it.
+#[test]
+fn a_status_line_that_ends_with_a_bare_lf_opens_nothing() {
+    let input = include_bytes!("../../regressions/websocket_handshake/a-status-line-ended-by-a-bare-lf");
+    duologue_fuzz::websocket_handshake::run(input);
+}

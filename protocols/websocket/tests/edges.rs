@@ -4,7 +4,8 @@ mod pump;
 mod table;
 
 use duologue_core::{Cause, Config, Delivery, Event as SessionEvent, Instant, Session};
-use duologue_websocket::{CloseCode, Command, Event, ServerHandshake, Settings, WebSocket};
+use duologue_websocket::handshake::{Choice, HandshakeError};
+use duologue_websocket::{CloseCode, Command, Event, Rejection, ServerHandshake, Settings, Violation, WebSocket};
 use pump::{Cut, Server};
 use table::{REQUEST, RESPONSE, masked, plain, request_rows, rows};
 
@@ -112,4 +113,69 @@ fn the_request_is_told_in_the_first_event() {
     assert_eq!(opened.header("cookie"), Some("c=1"));
     let text = Command::text("x");
     assert!(server.session.send(Instant::ORIGIN, text).is_ok(), "from then on messages can be sent");
+}
+
+#[test]
+fn what_a_guard_says_goes_into_the_answer_and_a_success_is_no_refusal() {
+    let refusing = |status: u16| {
+        let handshake = ServerHandshake::new(Settings::new())
+            .guard(move |_| Err(Rejection::new(status, "no").header("Location", "/login").header("X\r\nY", "z")));
+        let mut server = server(handshake, Delivery::Owned);
+        let (answer, fin) = server.play(REQUEST.as_bytes(), Cut::Whole, false);
+        assert!(fin, "{status}: the server ends the connection");
+        let Some(Cause::Violation(Violation::Handshake(error))) = server.session.cause() else { panic!("{status}") };
+        ((**error).clone(), String::from_utf8(answer).expect("heads are text"))
+    };
+    for status in [302, 401, 429, 599] {
+        let (error, answer) = refusing(status);
+        assert_eq!(error.status(), status);
+        assert!(matches!(error, HandshakeError::Refused(_)), "{error:?}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with("\r\n\r\nno"), "{answer}");
+        assert!(answer.contains("\r\nLocation: /login\r\n") && !answer.contains("X\r\nY"), "{answer}");
+    }
+    for status in [0, 101, 200, 299, 600, 65_535] {
+        let (error, answer) = refusing(status);
+        assert_eq!((error.status(), &error), (500, &HandshakeError::NotARefusal { status }));
+        assert!(answer.starts_with("HTTP/1.1 500 ") && !answer.contains("Location"), "{status}: {answer}");
+    }
+}
+
+#[test]
+fn header_fields_of_both_sides_arrive_and_none_breaks_out_of_its_line() {
+    let handshake = ServerHandshake::new(Settings::new()).guard(|request| {
+        assert_eq!((request.header("x-mine"), request.origin()), (Some("1"), Some("https://page.example")));
+        Ok(Choice::new().header("Set-Cookie", "a=b").header("X-Bad", "c\r\nX-Worse: d"))
+    });
+    let mut server = server(handshake, Delivery::Owned);
+    let more = "Host: h\r\nX-Mine: 1\r\nOrigin: https://page.example\r\n";
+    let (answer, _) = server.play(REQUEST.replacen("Host: h\r\n", more, 1).as_bytes(), Cut::Whole, false);
+    let answer = String::from_utf8(answer).expect("heads are text");
+    assert!(answer.contains("\r\nSet-Cookie: a=b\r\n") && !answer.contains("Worse"), "{answer}");
+}
+
+/// RFC 7692 section 7.1.2.1 with zlib's warning: it makes a window of 9 bits of one of 8, and the peer could not read it.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_window_of_8_bits_is_granted_and_nothing_is_compressed_into_it() {
+    let settings = Settings::new().deflate(Some(duologue_websocket::Deflate::new().min_len(0)));
+    let text = [b'a'; 100];
+    for (bits, compresses) in [(8, false), (9, true)] {
+        let offer = format!("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits={bits}\r\n");
+        let request = REQUEST.replacen("Host: h\r\n", &format!("Host: h\r\n{offer}"), 1);
+        let mut server = server(ServerHandshake::new(settings), Delivery::Owned);
+        // "Hello" of RFC 7692 section 7.2.3.1, then a text as it is.
+        let hello = masked(0xC1, &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]);
+        let (answer, _) = server.play(&[request.as_bytes(), &hello, &masked(0x81, &text)].concat(), Cut::Whole, false);
+        let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let (head, frames) = answer.split_at(head);
+        let head = String::from_utf8_lossy(head);
+        assert!(head.contains(&format!("permessage-deflate; server_max_window_bits={bits}\r\n")), "{head}");
+        let texts = server.told.iter().filter(|told| matches!(told, duologue_core::Event::App(Event::Text(_)))).count();
+        assert_eq!(texts, 2, "what the client compressed is read in any case");
+        if compresses {
+            assert_eq!(frames[0], 0xC1, "compressed");
+        } else {
+            assert_eq!(frames, [plain(0x81, b"Hello"), plain(0x81, &text)].concat(), "as it is");
+        }
+    }
 }

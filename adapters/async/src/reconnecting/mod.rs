@@ -13,7 +13,8 @@ use duologue_core::driver::Timekeeper;
 use duologue_core::reconnect::{BackoffError, Circuit, Generation, Order, Outbox, Reconnect};
 use duologue_core::{CloseIntent, Code, Event};
 
-use crate::redial::{Connecting, ConnectionOn, Redial, SendProtocol};
+use crate::Options;
+use crate::redial::{Carrier, ConnectionOver, Dialling, Redial, SendProtocol};
 use shared::{Pinned, Shared};
 
 pub use options::{Receipt, ReconnectEvent, ReconnectOptions, ReconnectSendError};
@@ -21,12 +22,14 @@ pub use sender::ReconnectSender;
 
 type Link<P, R> = (Generation, State<P, R>);
 
-enum State<P: SendProtocol, R: Redial> {
+enum State<P: SendProtocol, R: Carrier> {
     Down,
-    Connecting(Connecting<P, R>),
-    Up { connection: Box<ConnectionOn<P, R>>, said_goodbye: bool },
+    Connecting(Dialling<P, R>),
+    Up { connection: Box<ConnectionOver<P, R>>, said_goodbye: bool },
 }
 
+/// Dials with a protocol.
+type DialAgain<P, R> = Box<dyn FnMut(P, Options) -> Dialling<P, R> + Send>;
 /// Makes the protocol of a connection.
 type Make<P> = Box<dyn FnMut(Generation) -> P + Send>;
 /// Tells what goes out first on a connection.
@@ -39,10 +42,11 @@ type Proof<E> = Box<dyn FnMut(&E) -> bool + Send>;
 ///
 /// No task works behind it: connecting, input, output and time-outs happen while [`next_event`](Self::next_event) is
 /// polled. Keep it polled. **Dropping** it gives every message that waits back to its sender and drops the connection.
-pub struct Reconnecting<P: SendProtocol<Command: Clone>, R: Redial> {
+pub struct Reconnecting<P: SendProtocol<Command: Clone>, R: Carrier> {
     shared: Arc<Shared<P::Command>>,
     address: Arc<str>,
     options: ReconnectOptions,
+    dial: DialAgain<P, R>,
     make: Make<P>,
     first: First<P::Command>,
     proof: Proof<P::Event>,
@@ -67,6 +71,26 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
         make_protocol: impl FnMut(Generation) -> P + Send + 'static,
         options: ReconnectOptions,
     ) -> Result<Self, BackoffError> {
+        let address: Arc<str> = address.to_string().into();
+        let target = Arc::clone(&address);
+        let dial = move |protocol, options| R::connect(Arc::clone(&target), protocol, options);
+        Self::dialled_by(address, dial, make_protocol, options)
+    }
+}
+
+impl<P: SendProtocol<Command: Clone>, R: Carrier> Reconnecting<P, R> {
+    /// As [`new`](Self::new), where `dial` connects with the protocol and the options of one attempt: through TLS, a proxy,
+    /// to one of several addresses. `address` is what it is called. The attempt's time is
+    /// [`Options::connect_within`]; whoever dials keeps to it.
+    ///
+    /// # Errors
+    /// The pauses cannot work.
+    pub fn dialled_by(
+        address: impl fmt::Display,
+        dial: impl FnMut(P, Options) -> Dialling<P, R> + Send + 'static,
+        make_protocol: impl FnMut(Generation) -> P + Send + 'static,
+        options: ReconnectOptions,
+    ) -> Result<Self, BackoffError> {
         let clock = R::clock();
         let seed = options.connection.session_seed();
         let machine = Reconnect::new(options.backoff, options.breaker, seed, clock.now())?;
@@ -75,6 +99,7 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
             shared: Arc::new(Shared::new(outbox, options.outbox.max(1))),
             address: address.to_string().into(),
             options,
+            dial: Box::new(dial),
             make: Box::new(make_protocol),
             first: Box::new(|_| Vec::new()),
             proof: Box::new(|_| true),
@@ -145,7 +170,7 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
         let now = self.clock.now();
         if let Some(Order::Connect { generation, deadline }) = self.machine.poll_order(now) {
             let options = self.options.connection.clone().connect_within(deadline.since(now));
-            let connecting = R::connect(Arc::clone(&self.address), (self.make)(generation), options);
+            let connecting = (self.dial)((self.make)(generation), options);
             self.link = (generation, State::Connecting(connecting));
             return Poll::Ready(None);
         }
@@ -256,7 +281,7 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Reconnecting<P, R> {
     }
 }
 
-impl<P: SendProtocol<Command: Clone>, R: Redial> Drop for Reconnecting<P, R> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> Drop for Reconnecting<P, R> {
     fn drop(&mut self) {
         let stats = match &mut self.link.1 {
             State::Up { connection, .. } => {
@@ -275,7 +300,7 @@ impl<P: SendProtocol<Command: Clone>, R: Redial> Drop for Reconnecting<P, R> {
     }
 }
 
-impl<P: SendProtocol<Command: Clone>, R: Redial> fmt::Debug for Reconnecting<P, R> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> fmt::Debug for Reconnecting<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reconnecting")
             .field("address", &self.address)

@@ -13,17 +13,17 @@ use duologue_core::{Code, Instant};
 
 use super::options::{Receipt, ReconnectSendError};
 use super::shared::{Pinned, Sent, Shared};
-use crate::redial::{Redial, SendProtocol};
+use crate::redial::{Carrier, SendProtocol};
 
 /// Sends through a [`Reconnecting`](super::Reconnecting) client. Clones share its outbox; each message goes out whole, on
 /// one connection, in the order of acceptance.
-pub struct ReconnectSender<P: SendProtocol<Command: Clone>, R: Redial> {
+pub struct ReconnectSender<P: SendProtocol<Command: Clone>, R: Carrier> {
     shared: Arc<Shared<P::Command>>,
     send_within: Duration,
     runtime: PhantomData<fn() -> R>,
 }
 
-impl<P: SendProtocol<Command: Clone>, R: Redial> ReconnectSender<P, R> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> ReconnectSender<P, R> {
     pub(super) fn new(shared: Arc<Shared<P::Command>>, send_within: Duration) -> Self {
         Self { shared, send_within, runtime: PhantomData }
     }
@@ -110,13 +110,13 @@ impl<C: Clone> Drop for Place<'_, C> {
     }
 }
 
-impl<P: SendProtocol<Command: Clone>, R: Redial> Clone for ReconnectSender<P, R> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> Clone for ReconnectSender<P, R> {
     fn clone(&self) -> Self {
         Self::new(Arc::clone(&self.shared), self.send_within)
     }
 }
 
-impl<P: SendProtocol<Command: Clone>, R: Redial> fmt::Debug for ReconnectSender<P, R> {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> fmt::Debug for ReconnectSender<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReconnectSender").field("generation", &self.generation()).finish_non_exhaustive()
     }

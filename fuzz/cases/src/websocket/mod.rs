@@ -5,12 +5,12 @@
 //! * that is what a reference makes of it that sees the whole stream at once;
 //! * if the stream is in order, tungstenite reads the same messages.
 
-mod reference;
+pub(crate) mod reference;
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use duologue_core::{Cause, Config, Delivery, Event as SessionEvent, OnPeerFinish, Session, Timeouts};
-use duologue_websocket::{AsBytes, Event, Limits, Role, Settings, WebSocket};
+use duologue_websocket::{AsBytes, Event, Limits, Role, Settings, Violation, WebSocket};
 use tungstenite::Message;
 use tungstenite::protocol::{Role as TheirRole, WebSocket as Theirs, WebSocketConfig};
 
@@ -114,20 +114,15 @@ fn stream(input: &Input) -> Vec<u8> {
 }
 
 fn ours(role: Role, long_lengths: bool, stream: &[u8], cuts: &[u8], delivery: Delivery) -> (Vec<Seen>, End) {
-    let limits = Limits::new()
-        .max_frame(MAX_FRAME)
-        .max_message(MAX_MESSAGE)
-        .max_fragments(MAX_FRAGMENTS)
-        .control_frames(u32::MAX)
-        .piece(64);
-    let settings = Settings::new().limits(limits).control_events(true).allow_long_lengths(long_lengths);
+    let settings = Settings::new().limits(limits()).control_events(true).allow_long_lengths(long_lengths);
     let config = Config::new().timeouts(Timeouts::none()).delivery(delivery).on_peer_finish(OnPeerFinish::KeepSending);
     let protocol = WebSocket::upgraded(role, settings, None);
     let mut session =
         Session::new(protocol, settings.config(role, config), 7, NOW).unwrap_or_else(|error| panic!("{error}"));
     let (mut seen, mut finished) = (Vec::new(), false);
     if delivery == Delivery::InPlace {
-        finished = in_place(&mut session, stream, cuts, &mut seen);
+        let mut note = |event| finished |= matches!(event, SessionEvent::PeerFinished);
+        play_in_place(&mut session, stream, cuts, &mut note, &mut seen);
     } else {
         play(&mut session, stream, cuts, true, |_, event| match event {
             SessionEvent::App(event) => seen.push(own(event)),
@@ -145,10 +140,27 @@ fn ours(role: Role, long_lengths: bool, stream: &[u8], cuts: &[u8], delivery: De
     (seen, end)
 }
 
-fn in_place(session: &mut Session<WebSocket>, stream: &[u8], cuts: &[u8], seen: &mut Vec<Seen>) -> bool {
-    let mut finished = false;
+/// What the reference reads by.
+pub(crate) fn limits() -> Limits {
+    Limits::new()
+        .max_frame(MAX_FRAME)
+        .max_message(MAX_MESSAGE)
+        .max_fragments(MAX_FRAGMENTS)
+        .control_frames(u32::MAX)
+        .piece(64)
+}
+
+/// Feeds `stream` and the FIN behind it, and handles messages in place: what was written.
+pub(crate) fn play_in_place(
+    session: &mut Session<WebSocket>,
+    stream: &[u8],
+    cuts: &[u8],
+    note: &mut impl FnMut(SessionEvent<Event, Violation>),
+    seen: &mut Vec<Seen>,
+) -> Vec<u8> {
     let mut cuts = cuts.iter().cycle();
-    let mut rest = stream;
+    let (mut rest, mut written) = (stream, Vec::new());
+    crate::play::drain(session, &mut written);
     loop {
         let most = cuts.next().map_or(usize::MAX, |cut| usize::from(*cut) + 1);
         let ended = rest.is_empty() || !session.interest().read;
@@ -161,13 +173,17 @@ fn in_place(session: &mut Session<WebSocket>, stream: &[u8], cuts: &[u8], seen: 
         bytes::BufMut::put_slice(&mut room, read);
         rest = later;
         session.received(NOW);
-        while session.handle(NOW, 0, 4, |event, _| seen.push(own(event))) > 0 {}
-        while let Some(event) = session.poll_event(NOW) {
-            finished |= matches!(event, SessionEvent::PeerFinished);
+        loop {
+            let handled = session.handle(NOW, 0, 4, |event, _| seen.push(own(event)));
+            match session.poll_event(NOW) {
+                Some(event) => note(event),
+                None if handled == 0 => break,
+                None => {}
+            }
         }
-        crate::play::drain(session, &mut Vec::new());
+        crate::play::drain(session, &mut written);
         if ended {
-            return finished;
+            return written;
         }
     }
 }
@@ -186,7 +202,8 @@ pub(crate) fn own<B: AsBytes>(event: Event<B>) -> Seen {
 }
 
 /// A stream in memory; what is written is dropped.
-struct Memory<'a>(&'a [u8]);
+#[derive(Debug)]
+pub(crate) struct Memory<'a>(pub(crate) &'a [u8]);
 
 impl std::io::Read for Memory<'_> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
@@ -209,6 +226,11 @@ fn theirs(role: Role, stream: &[u8]) -> Vec<Seen> {
     let role = if role == Role::Server { TheirRole::Server } else { TheirRole::Client };
     let config = WebSocketConfig::default().read_buffer_size(4096);
     let mut socket = Theirs::from_raw_socket(Memory(stream), role, Some(config));
+    read_theirs(&mut socket)
+}
+
+/// What tungstenite reads, up to its first error.
+pub(crate) fn read_theirs(socket: &mut Theirs<Memory<'_>>) -> Vec<Seen> {
     let mut seen = Vec::new();
     while let Ok(message) = socket.read() {
         let bytes = |bytes: Bytes| bytes.to_vec();

@@ -4,9 +4,9 @@ use duologue_websocket::Role;
 
 use super::{End, Seen};
 
-pub(super) const MAX_FRAME: u64 = 300;
-pub(super) const MAX_MESSAGE: u64 = 400;
-pub(super) const MAX_FRAGMENTS: u32 = 6;
+pub(crate) const MAX_FRAME: u64 = 300;
+pub(crate) const MAX_MESSAGE: u64 = 400;
+pub(crate) const MAX_FRAGMENTS: u32 = 6;
 
 struct Reader<'a> {
     role: Role,
@@ -24,7 +24,7 @@ struct Message {
 }
 
 /// What the stream comes to.
-pub(super) fn read(role: Role, long_lengths: bool, stream: &[u8]) -> (Vec<Seen>, End) {
+pub(crate) fn read(role: Role, long_lengths: bool, stream: &[u8]) -> (Vec<Seen>, End) {
     let mut reader = Reader { role, long_lengths, rest: stream, message: None, seen: Vec::new() };
     loop {
         match reader.frame() {

@@ -129,6 +129,9 @@ impl ClientHandshake {
         if response.status != 101 {
             return Err(HandshakeError::Status { status: response.status, head: head.to_vec() });
         }
+        if response.minor < 1 {
+            return Err(HandshakeError::NotHttp { why: "HTTP/1.0 has no upgrades" });
+        }
         let fields = &response.fields;
         let header = |name, problem| HandshakeError::Header { name, problem };
         if !one(fields, "Upgrade")?.eq_ignore_ascii_case(b"websocket") {

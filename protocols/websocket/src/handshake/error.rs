@@ -54,6 +54,12 @@ pub enum HandshakeError {
     /// We refused, by the list of origins or by the guard.
     #[error("refused with status {}", .0.status)]
     Refused(Rejection),
+    /// Our guard refused with a status that is no refusal: a mistake of ours, of which the client is told 500.
+    #[error("the guard refused with status {status}, which is none of 300 to 599")]
+    NotARefusal {
+        /// The status.
+        status: u16,
+    },
     /// The server answered with another status than 101.
     #[error("the server answered with status {status}")]
     Status {
@@ -74,6 +80,7 @@ impl HandshakeError {
             Self::HttpVersion => 505,
             Self::NoUpgrade | Self::WebSocketVersion => 426,
             Self::Refused(rejection) => rejection.status,
+            Self::NotARefusal { .. } => 500,
             _ => 400,
         }
     }
@@ -84,6 +91,8 @@ impl HandshakeError {
     pub fn response(&self) -> String {
         let rejection = match self {
             Self::Refused(rejection) => Cow::Borrowed(rejection),
+            // What is wrong with our guard is not for the client.
+            Self::NotARefusal { .. } => Cow::Owned(Rejection::new(500, "the server failed")),
             other => Cow::Owned(Rejection::new(other.status(), other.to_string())),
         };
         let mut head = String::new();
@@ -118,7 +127,8 @@ impl HandshakeError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rejection {
-    /// The status, 400 to 599.
+    /// The status, 300 to 599: of a redirection, too. Any other tells the client 500; see
+    /// [`HandshakeError::NotARefusal`].
     pub status: u16,
     /// The body, plain text.
     pub body: Cow<'static, str>,
@@ -144,6 +154,13 @@ impl Rejection {
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    pub(crate) fn into_error(self) -> HandshakeError {
+        match self.status {
+            300..=599 => HandshakeError::Refused(self),
+            status => HandshakeError::NotARefusal { status },
+        }
     }
 }
 

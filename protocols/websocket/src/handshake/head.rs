@@ -109,6 +109,8 @@ impl<'a> RequestHead<'a> {
 #[derive(Debug)]
 pub(crate) struct ResponseHead<'a> {
     pub(crate) status: u16,
+    /// 1 for HTTP/1.1.
+    pub(crate) minor: u8,
     pub(crate) fields: Vec<(&'a str, &'a [u8])>,
 }
 
@@ -137,7 +139,7 @@ pub(crate) fn tokens<'a>(fields: &[(&'a str, &'a [u8])], name: &str) -> impl Ite
 pub(crate) fn parse_request<'a>(head: &'a [u8], limits: &Limits) -> Result<RequestHead<'a>, HandshakeError> {
     let mut storage = alloc::vec![httparse::EMPTY_HEADER; limits.max_headers];
     let mut request = httparse::Request::new(&mut storage);
-    complete(request.parse(head), limits)?;
+    complete(request.parse(head), head, limits)?;
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(HandshakeError::NotHttp { why: "incomplete" });
     };
@@ -149,15 +151,25 @@ pub(crate) fn parse_request<'a>(head: &'a [u8], limits: &Limits) -> Result<Reque
 pub(crate) fn parse_response<'a>(head: &'a [u8], limits: &Limits) -> Result<ResponseHead<'a>, HandshakeError> {
     let mut storage = alloc::vec![httparse::EMPTY_HEADER; limits.max_headers];
     let mut response = httparse::Response::new(&mut storage);
-    complete(response.parse(head), limits)?;
-    let Some(status) = response.code else { return Err(HandshakeError::NotHttp { why: "incomplete" }) };
+    complete(response.parse(head), head, limits)?;
+    let (Some(status), Some(minor)) = (response.code, response.version) else {
+        return Err(HandshakeError::NotHttp { why: "incomplete" });
+    };
     let fields = response.headers.iter().map(|field| (field.name, field.value)).collect();
-    Ok(ResponseHead { status, fields })
+    Ok(ResponseHead { status, minor, fields })
 }
 
-fn complete(parsed: Result<Status<usize>, httparse::Error>, limits: &Limits) -> Result<(), HandshakeError> {
+/// The parser ends a line at a bare LF too, and so a head before its end: what a proxy took for a field would be gone, or
+/// frames.
+fn complete(
+    parsed: Result<Status<usize>, httparse::Error>,
+    head: &[u8],
+    limits: &Limits,
+) -> Result<(), HandshakeError> {
+    let bare_end = || head.starts_with(b"\n") || head.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r');
     match parsed {
-        Ok(Status::Complete(_)) => Ok(()),
+        Ok(Status::Complete(len)) if len == head.len() && !bare_end() => Ok(()),
+        Ok(Status::Complete(_)) => Err(HandshakeError::NotHttp { why: "bad line end" }),
         Ok(Status::Partial) => Err(HandshakeError::NotHttp { why: "incomplete" }),
         Err(httparse::Error::TooManyHeaders) => Err(HandshakeError::TooManyHeaders { limit: limits.max_headers }),
         Err(error) => Err(HandshakeError::NotHttp { why: explain(error) }),

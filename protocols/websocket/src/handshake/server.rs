@@ -119,7 +119,7 @@ impl ServerHandshake {
             }
         }
         let choice = match &self.guard {
-            Some(guard) => guard(request).map_err(HandshakeError::Refused)?,
+            Some(guard) => guard(request).map_err(Rejection::into_error)?,
             None => Choice::default(),
         };
         let subprotocol = self.subprotocol(request, choice.subprotocol)?;

@@ -189,6 +189,8 @@ pub(crate) fn request_rows() -> Vec<RequestRow> {
         ("HTTP/1.0", "HTTP/1.1", "HTTP/1.0", 505, ""),
         ("no HTTP", "HTTP/1.1", "HTTP/x", 400, ""),
         ("a folded line", "Host: h\r\n", "Host: h\r\n folded\r\n", 400, ""),
+        ("a line that ends with a bare LF", "Host: h\r\n", "Host: h\r\nX: y\n", 400, ""),
+        ("an empty line of bare LFs inside the head", "Host: h\r\n", "Host: h\r\nX: y\n\nGET / HTTP/1.1\r\n", 400, ""),
         ("space before the colon", "Host: h", "Host : h", 400, ""),
         ("a body by length", "Host: h\r\n", "Host: h\r\nContent-Length: 5\r\n", 400, ""),
         ("no body by length", "Host: h\r\n", "Host: h\r\nContent-Length: 0\r\n", 101, ""),
