@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use duologue_brpc::{Brpc, BrpcConfig, BrpcError, Role};
+use duologue_brpc::{Brpc, BrpcConfig, BrpcError, BrpcViolation, Role};
 use duologue_core::driver::Timekeeper;
-use duologue_core::{Code, Instant};
+use duologue_core::{Closed, Code, Instant};
 
 use super::exchange::BrpcConnection;
 use super::router::Router;
@@ -35,8 +35,12 @@ pub struct BrpcServer<R: Runtime> {
     options: Options,
     config: BrpcConfig,
     limit: usize,
+    tell: Arc<Tell>,
     shared: Arc<Shared<R>>,
 }
+
+/// Hears how each connection ended.
+type Tell = dyn Fn(SocketAddr, &Closed<BrpcViolation>) + Send + Sync;
 
 /// Drains a [`BrpcServer`] from elsewhere, and looks at it.
 pub struct BrpcServerHandle<R: Runtime> {
@@ -89,13 +93,20 @@ where
         Brpc::new(Role::Server, config)?;
         let state = State { connections: BTreeMap::new(), next: 0, drain: None, server: None };
         let shared = Arc::new(Shared(Mutex::new(state)));
-        Ok(Self { listener, options, config, limit: usize::MAX, shared })
+        Ok(Self { listener, options, config, limit: usize::MAX, tell: Arc::new(|_, _| {}), shared })
     }
 
     /// Serves at most `limit` connections at a time; further ones are reset.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Calls `tell` when a connection ended, with its peer and why.
+    #[must_use]
+    pub fn when_closed(mut self, tell: impl Fn(SocketAddr, &Closed<BrpcViolation>) + Send + Sync + 'static) -> Self {
+        self.tell = Arc::new(tell);
         self
     }
 
@@ -128,7 +139,7 @@ where
             };
             match accepted {
                 Err(wait) => break wait,
-                Ok(Ok((stream, _))) => self.admit(stream, &router),
+                Ok(Ok((stream, peer))) => self.admit(stream, peer, &router),
                 Ok(Err(e)) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
                 }
                 Ok(Err(_)) => {
@@ -158,7 +169,7 @@ where
         BrpcDrainReport { open, reset: left }
     }
 
-    fn admit(&self, stream: R::Stream, router: &Arc<Router<R::Transport, R::Clock>>) {
+    fn admit(&self, stream: R::Stream, peer: SocketAddr, router: &Arc<Router<R::Transport, R::Clock>>) {
         if lock(&self.shared.0).connections.len() >= self.limit {
             return R::reset(stream);
         }
@@ -167,8 +178,10 @@ where
         let (connection, task) = BrpcConnection::new(connection);
         let seat = Seat::<R>::take(&self.shared, connection.clone());
         let router = Arc::clone(router);
+        let tell = Arc::clone(&self.tell);
         let driven = R::spawn(async move {
-            task.await;
+            let closed = task.await;
+            tell(peer, &closed);
         });
         let serving = async move {
             while let Some(exchange) = connection.accept().await {
