@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod brpc;
 pub mod canary;
 pub mod codecs;
 pub mod driver;
@@ -36,7 +37,7 @@ macro_rules! targets {
     };
 }
 
-targets!(framing, session, driver, faults, codecs, websocket, websocket_deflate, http1, yamux, canary);
+targets!(framing, session, driver, faults, codecs, websocket, websocket_deflate, http1, yamux, brpc, canary);
 
 /// The target of this name.
 #[must_use]
