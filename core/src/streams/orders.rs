@@ -228,7 +228,10 @@ fn stop_due<D>(stream: &Stream<D>, config: &StreamsConfig) -> bool {
 }
 
 fn credit_due<D>(stream: &Stream<D>, config: &StreamsConfig) -> bool {
+    // Whoever began a message may end it: credit before that helps nobody, and could cost more than the message.
+    let inside = config.messages && stream.flags.has(Flags::RECV_INSIDE);
     config.credit != CreditStyle::Unlimited
+        && !inside
         && stream.recv.expects()
         && !stream.flags.has(Flags::OPEN_DUE | Flags::ACCEPT_DUE)
         && stream.recv_credit.is_due(config.grant_fraction)

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod brpc;
 pub mod canary;
 pub mod codecs;
 pub mod driver;
@@ -48,6 +49,7 @@ targets!(
     websocket_handshake,
     http1,
     yamux,
+    brpc,
     canary
 );
 

@@ -65,7 +65,19 @@ macro_rules! replays {
     };
 }
 
-replays!(framing, session, driver, faults, codecs, websocket, websocket_deflate, websocket_handshake, http1, yamux);
+replays!(
+    framing,
+    session,
+    driver,
+    faults,
+    codecs,
+    websocket,
+    websocket_deflate,
+    websocket_handshake,
+    http1,
+    yamux,
+    brpc
+);
 
 #[test]
 fn any_bytes_at_all_are_an_input() {

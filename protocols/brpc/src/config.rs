@@ -64,7 +64,8 @@ impl Default for BrpcConfig {
                 .send_window(2 << 20)
                 .recv_window(4 << 20)
                 .turn_bytes(64 << 10)
-                .recv_pieces(64 << 10)
+                // A default window of the peer's, full of the original example's messages of 26 bytes, is 80 660.
+                .recv_pieces(128 << 10)
                 .abuse(abuse),
             max_body: 64 << 20,
             max_meta: 64 << 10,

@@ -224,6 +224,18 @@ fn the_window_admits_one_overshooting_message_and_feedback_opens_it_again() {
 }
 
 #[test]
+fn an_empty_message_behind_an_overshooting_one_waits_for_feedback_and_goes() {
+    let config = BrpcConfig::new().streams(BrpcConfig::new().streams.send_window(64)).max_segment(300);
+    let (mut client, mut server, mine, theirs) = connected(config, 1);
+    client.send(mine[0], vec![1; 2165]);
+    client.send(mine[0], "");
+    exchange(&mut client, &mut server, usize::MAX);
+    assert_eq!(server.take(theirs[0]), [vec![1; 2165]]);
+    exchange(&mut client, &mut server, usize::MAX);
+    assert_eq!(server.take(theirs[0]), [vec![0; 0]]);
+}
+
+#[test]
 fn long_messages_go_in_segments_and_two_streams_share_the_connection() {
     let config = BrpcConfig::new().max_segment(1024).ahead(8 << 10);
     let (mut client, mut server, mine, theirs) = connected(config, 2);
@@ -412,6 +424,59 @@ fn provoked_resets_are_bounded() {
         all_output(&mut server.session);
     }
     assert!(matches!(server.session.cause(), Some(Cause::Violation(BrpcViolation::Stream { .. }))));
+}
+
+#[test]
+fn feedback_for_every_one_of_many_small_messages_is_no_abuse() {
+    let (mut client, _server, mine, _theirs) = connected(BrpcConfig::new(), 1);
+    for _ in 0..10_000 {
+        client.send(mine[0], "a small message");
+        all_output(&mut client.session);
+    }
+    for n in 1..=10_000 {
+        client.feed(Prefix::feedback(0, 0, n * 15).as_slice());
+    }
+    assert_eq!(client.session.cause(), None);
+    // What tells nothing new is bounded.
+    for _ in 0..2_001 {
+        client.feed(Prefix::feedback(0, 0, 150_000).as_slice());
+    }
+    assert!(matches!(client.session.cause(), Some(Cause::Violation(BrpcViolation::Stream { stream: 0, .. }))));
+}
+
+#[test]
+fn feedback_for_a_stream_that_was_reset_meanwhile_is_no_abuse() {
+    let (mut client, _server, mine, _theirs) = connected(BrpcConfig::new(), 1);
+    for _ in 0..10_000 {
+        client.send(mine[0], "a small message");
+        all_output(&mut client.session);
+    }
+    client.with(mine[0], |stream| stream.reset(Code(1)));
+    client.pump();
+    all_output(&mut client.session);
+    for n in 1..=10_000 {
+        client.feed(Prefix::feedback(0, 0, n * 15).as_slice());
+    }
+    assert_eq!(client.session.cause(), None);
+    for _ in 0..2_001 {
+        client.feed(Prefix::feedback(77, 0, 1).as_slice());
+    }
+    assert!(client.session.cause().is_some(), "a stream that never was");
+}
+
+#[test]
+fn a_message_that_comes_in_many_pieces_is_fed_back_at_its_end() {
+    let (mut client, mut server, mine, theirs) = connected(BrpcConfig::new().max_segment(100), 1);
+    client.send(mine[0], vec![1; 1000]);
+    let bytes = all_output(&mut client.session);
+    let mut told = Vec::new();
+    for byte in &bytes {
+        server.feed(std::slice::from_ref(byte));
+        server.take(theirs[0]);
+        told.extend(all_output(&mut server.session));
+    }
+    // What was consumed before its end came, and the rest.
+    assert_eq!(told, [Prefix::feedback(0, 0, 999).as_slice(), Prefix::feedback(0, 0, 1000).as_slice()].concat());
 }
 
 proptest! {

@@ -119,8 +119,10 @@ impl Brpc {
             return match (kind, frame.source_stream_id) {
                 // Whatever it means, it is not answered: the peer may have sent it before it knew.
                 (Ok(FrameType::Rst | FrameType::Feedback), _) | (_, None) => {
-                    // The answer to a probe is what we asked for.
-                    if key == PROBE { Ok(()) } else { self.streams.spend(cx.now, Abuse::Empty).map_err(violated) }
+                    // The answer to a probe is what we asked for, and the peer may consume a whole window of a stream that
+                    // we reset, message by message, before it hears of that.
+                    let ours = key == PROBE || (key as u64) < self.next_key;
+                    if ours { Ok(()) } else { self.streams.spend(cx.now, Abuse::Empty).map_err(violated) }
                 }
                 (_, Some(source)) => self.unknown(cx, source).map_err(violated),
             };
