@@ -1,5 +1,6 @@
 //! What the peer did, told by the protocol that decoded it.
 
+use super::chunks::Piece;
 use super::event::{Refuse, StreamEnd, StreamViolation};
 use super::slab::List;
 use super::state::{StreamRecvInput, StreamRecvState, StreamSendInput};
@@ -82,7 +83,9 @@ impl<D> Streams<D> {
         if !fits && len > 0 {
             return Err(StreamViolation::Overrun { len, available });
         }
-        if stream.incoming.chunks() >= self.config.recv_pieces {
+        // Messages with content take credit; only empty ones are free, and bounded here.
+        let most = u64::from(self.config.recv_pieces) + stream.incoming.len() as u64;
+        if self.config.messages && u64::from(stream.incoming.pieces()) >= most {
             return Err(StreamViolation::TooManyPieces { limit: self.config.recv_pieces });
         }
         if ends {
@@ -97,7 +100,7 @@ impl<D> Streams<D> {
             stream.recv_credit.release(len);
             self.recv_credit.release(len);
         } else {
-            self.chunks.push(&mut stream.incoming, payload, ends);
+            self.chunks.push_received(&mut stream.incoming, payload, Piece::of(self.config.messages, ends));
             stream.flags.set(Flags::READABLE);
         }
         self.buckets.useful(len);
