@@ -4,16 +4,15 @@
 //! With `--connect PORT` it is the client: it calls, sends messages on two streams, and checks what comes back.
 #![allow(clippy::print_stdout)]
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use duologue_brpc::{Brpc, BrpcCommand, BrpcConfig, BrpcEvent, Call, Reply, Request, Role, code};
-use duologue_core::streams::{Multiplex, Received, StreamError, StreamEvent, StreamId};
-use duologue_core::{Code, Event};
+use duologue_tokio::brpc::{
+    Answer, Brpc, BrpcClient, BrpcConfig, BrpcServer, BrpcStream, Call, ErrorCode, Exchange, Role, Router, RpcError,
+    Status,
+};
 use duologue_tokio::{Connection, Options};
-use tokio::net::{TcpListener, TcpStream};
 
 /// Echoes calls and streams of bRPC.
 #[derive(Parser)]
@@ -33,7 +32,8 @@ struct Args {
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
-type Bound = Connection<Brpc>;
+
+const SERVICE: &str = "example.EchoService";
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -41,161 +41,92 @@ async fn main() -> Result<(), Failure> {
     if let Some(port) = args.connect {
         return tokio::time::timeout(Duration::from_secs(60), client(port, args.messages, args.size)).await?;
     }
-    let listener = TcpListener::bind(("127.0.0.1", args.port)).await?;
-    println!("listening on {}", listener.local_addr()?);
-    loop {
-        let (socket, peer) = listener.accept().await?;
-        tokio::spawn(async move {
-            match serve(socket).await {
-                Ok(closed) => println!("{peer}: {closed}"),
-                Err(e) => println!("{peer}: {e}"),
-            }
-        });
-    }
+    let server = BrpcServer::bind(("127.0.0.1", args.port), Options::new(), BrpcConfig::new()).await?;
+    println!("listening on {}", server.local_addr()?);
+    server
+        .when_closed(|peer, closed| println!("{peer}: {closed}"))
+        .serve(Router::new().exchange(SERVICE, "Echo", echo))
+        .await;
+    Ok(())
 }
 
-/// One stream: the message that is coming, and the one that waits to go back.
-#[derive(Default)]
-struct Echo {
-    coming: Vec<u8>,
-    going: Option<Bytes>,
+/// Request and response are the same message: field 1, a string.
+async fn echo(exchange: Exchange) {
+    let request = exchange.request();
+    let answer = Answer::new(request.body.clone()).attachment(request.attachment.clone());
+    let accepted = if request.streams > 0 { exchange.accept() } else { Ok(Vec::new()) };
+    let (streams, answer) = match accepted {
+        Ok(streams) => (streams, Ok(answer)),
+        Err(e) => (Vec::new(), Err(Status::new(ErrorCode::Limit, e.to_string()))),
+    };
+    for stream in streams {
+        tokio::spawn(echo_stream(stream));
+    }
+    // What a client that went away is not told is nobody's loss.
+    let _ = exchange.reply(answer).await;
 }
 
-async fn serve(socket: TcpStream) -> Result<String, Failure> {
-    let mut connection: Bound =
-        Connection::accept(socket, Brpc::new(Role::Server, BrpcConfig::new())?, &Options::new())?;
-    let mut streams = BTreeMap::<StreamId, Echo>::new();
-    while let Some(event) = connection.next_event().await {
-        match event {
-            Event::App(BrpcEvent::Request(request)) => {
-                let reply = answer(&mut connection, &mut streams, &request);
-                connection.send(BrpcCommand::Reply(Box::new(reply))).await.map_err(|e| e.to_string())?;
-            }
-            Event::App(BrpcEvent::Stream(StreamEvent::Closed(id, _))) => {
-                streams.remove(&id);
-            }
-            Event::App(BrpcEvent::Stream(StreamEvent::Readable(id) | StreamEvent::Writable(id))) => {
-                if let Some(stream) = streams.get_mut(&id) {
-                    echo(&mut connection, id, stream);
-                }
-            }
-            Event::Closed(closed) => return Ok(closed.to_string()),
-            _ => {}
-        }
+async fn echo_stream(mut stream: BrpcStream) {
+    while let Ok(Some(message)) = stream.recv_message().await {
+        // A peer that takes no data is listened to all the same.
+        let _ = stream.send(message).await;
     }
-    Ok("ended".into())
-}
-
-fn answer(connection: &mut Bound, streams: &mut BTreeMap<StreamId, Echo>, request: &Request) -> Reply {
-    match (&request.service[..], &request.method[..]) {
-        ("example.EchoService", "Echo") => {}
-        ("example.EchoService", _) => return Reply::error(request.id, code::ENOMETHOD, "no such method"),
-        _ => return Reply::error(request.id, code::ENOSERVICE, "no such service"),
-    }
-    if request.streams > 0 {
-        match connection.protocol_mut().accept(request.id) {
-            Ok(accepted) => streams.extend(accepted.into_iter().map(|id| (id, Echo::default()))),
-            Err(e) => return Reply::error(request.id, code::ELIMIT, e.to_string()),
-        }
-    }
-    // Request and response are the same message: field 1, a string.
-    Reply { attachment: request.attachment.clone(), ..Reply::ok(request.id, request.body.clone()) }
-}
-
-/// Takes messages while they can be sent back. Credit is given when a message was.
-fn echo(connection: &mut Bound, id: StreamId, echo: &mut Echo) {
-    let mut protocol = connection.protocol_mut();
-    let Some(mut stream) = protocol.streams_mut().get_mut(id) else { return };
-    loop {
-        if let Some(message) = echo.going.take() {
-            let len = message.len();
-            match stream.send(message) {
-                Ok(()) => drop(stream.release(len)),
-                Err(refused) if matches!(refused.why, StreamError::Full { .. }) => {
-                    echo.going = Some(refused.data);
-                    return;
-                }
-                // The peer takes nothing, or no more.
-                Err(_) => drop(stream.release(len)),
-            }
-        }
-        match stream.recv(usize::MAX) {
-            Received::Data { bytes, ends: true } if echo.coming.is_empty() => echo.going = Some(bytes),
-            Received::Data { bytes, ends } => {
-                echo.coming.extend_from_slice(&bytes);
-                if ends {
-                    echo.going = Some(std::mem::take(&mut echo.coming).into());
-                }
-            }
-            Received::Nothing => return,
-            Received::Finished | Received::Ended(_) => return stream.finish(),
-        }
-    }
+    stream.finish();
 }
 
 async fn client(port: u16, messages: u32, size: usize) -> Result<(), Failure> {
     let brpc = Brpc::new(Role::Client, BrpcConfig::new())?;
-    let mut connection: Bound = Connection::connect(("127.0.0.1", port), brpc, Options::new()).await?;
-    let first = connection.protocol_mut().open_stream()?;
-    let streams = [first, connection.protocol_mut().open_stream()?];
+    let (client, task) = BrpcClient::new(Connection::connect(("127.0.0.1", port), brpc, Options::new()).await?);
+    let task = tokio::spawn(task);
     let body = Bytes::from_static(b"\x0a\x05hello");
-    let call = |id, streams: &[StreamId]| Call {
-        id,
-        service: "example.EchoService".into(),
-        method: "Echo".into(),
-        body: body.clone(),
-        streams: streams.to_vec(),
-        ..Call::default()
+    let call = |method: &str| Call::new(SERVICE, method, body.clone());
+    let (first, plain, failed) = tokio::join!(
+        client.call_with_streams(call("Echo"), 2),
+        client.call(call("Echo")),
+        client.call(call("Nothing"))
+    );
+    let (response, streams) = first?;
+    let code = match failed {
+        Err(RpcError::Status(status)) => status.code.to_wire(),
+        other => return Err(format!("a method that is not there answered {other:?}").into()),
     };
-    for call in [call(1, &streams), call(2, &[]), Call { method: "Nothing".into(), ..call(3, &[]) }] {
-        connection.send(BrpcCommand::Call(Box::new(call))).await.map_err(|e| e.to_string())?;
+    if response.body != body || plain?.body != body {
+        return Err("the call came back otherwise".into());
     }
-    let message = |n: u32| Bytes::from(vec![n as u8; size]);
-    let (mut sent, mut back) = ([0_u32; 2], [0_u32; 2]);
-    let (mut errors, mut ended) = (Vec::new(), 0);
-    let mut coming = [Vec::new(), Vec::new()];
-    loop {
-        for n in 0..2 {
-            let mut protocol = connection.protocol_mut();
-            let Some(mut stream) = protocol.streams_mut().get_mut(streams[n]) else { continue };
-            while sent[n] < messages && stream.send(message(sent[n])).is_ok() {
-                sent[n] += 1;
-            }
-            while let Received::Data { bytes, ends } = stream.recv(usize::MAX) {
-                stream.release(bytes.len())?;
-                coming[n].extend_from_slice(&bytes);
-                if ends {
-                    if coming[n] != message(back[n]) {
-                        return Err(format!("message {} of stream {n} came back otherwise", back[n]).into());
-                    }
-                    coming[n].clear();
-                    back[n] += 1;
-                }
-            }
-            if back[n] == messages {
-                stream.finish();
-            }
+    let streams =
+        streams.into_iter().enumerate().map(|(n, stream)| tokio::spawn(send_and_check(n, stream, messages, size)));
+    let mut back = Vec::new();
+    for stream in streams.collect::<Vec<_>>() {
+        back.push(stream.await??);
+    }
+    drop(client);
+    let closed = task.await?;
+    println!("echoed {back:?} messages, a method that is not there answered {code}; {closed}");
+    if back == [messages; 2] && code == duologue_tokio::brpc::code::ENOMETHOD {
+        Ok(())
+    } else {
+        Err("not everything came".into())
+    }
+}
+
+async fn send_and_check(n: usize, stream: BrpcStream, messages: u32, size: usize) -> Result<u32, Failure> {
+    let message = move |n: u32| Bytes::from(vec![n as u8; size]);
+    let (sender, mut receiver) = stream.split();
+    let sending = tokio::spawn(async move {
+        for n in 0..messages {
+            sender.send(message(n)).await?;
         }
-        match connection.next_event().await {
-            Some(Event::App(BrpcEvent::Response(response))) => {
-                errors.push(response.error_code);
-                if response.error_code == 0 && response.body != body {
-                    return Err("the call came back otherwise".into());
-                }
-            }
-            Some(Event::App(BrpcEvent::Stream(StreamEvent::Closed(_, closed)))) => {
-                println!("stream: {}", closed.end);
-                ended += 1;
-            }
-            Some(Event::App(_)) => {}
-            Some(Event::Closed(closed)) => return Err(closed.to_string().into()),
-            Some(_) | None => {}
-        }
-        if ended == 2 && errors.len() == 3 {
-            break;
+        Ok::<_, Failure>(sender)
+    });
+    for at in 0..messages {
+        if receiver.recv_message().await?.is_none_or(|came| came != message(at)) {
+            return Err(format!("message {at} of stream {n} came back otherwise").into());
         }
     }
-    let closed = connection.close(Code(0)).await;
-    println!("echoed {} and {} messages, calls ended with {errors:?}; {closed}", back[0], back[1]);
-    if back == [messages; 2] && errors == [0, 0, code::ENOMETHOD] { Ok(()) } else { Err("not everything came".into()) }
+    // The wire has no half-close: what comes back behind our CLOSE would be for nobody.
+    sending.await??.finish();
+    match receiver.recv_message().await? {
+        Some(_) => Err(format!("stream {n} brought more than was sent").into()),
+        None => Ok(messages),
+    }
 }

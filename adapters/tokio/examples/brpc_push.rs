@@ -6,17 +6,16 @@
 //! ```
 #![allow(clippy::print_stdout)]
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
-use duologue_brpc::{Brpc, BrpcCommand, BrpcConfig, BrpcEvent, Call, Reply, Role, code};
-use duologue_core::streams::{Multiplex, Received, StreamEvent, StreamId};
-use duologue_core::{Config, Event, Keepalive, Timeouts};
+use duologue_core::{Config, Keepalive, Timeouts};
+use duologue_tokio::brpc::{
+    Answer, Brpc, BrpcClient, BrpcConfig, BrpcServer, BrpcStream, Call, ErrorCode, Exchange, Role, Router, Status,
+};
 use duologue_tokio::{Connection, Options};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::net::{TcpListener, TcpStream};
 
 /// Bytes of one message.
 const CHUNK: u64 = 64 << 10;
@@ -77,64 +76,40 @@ fn decode(body: &[u8]) -> Option<u64> {
 }
 
 async fn serve(port: u16, total: u64, bound: Duration) -> Result<(), Failure> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    println!("listening on {}", listener.local_addr()?);
-    loop {
-        let (socket, peer) = listener.accept().await?;
-        tokio::spawn(async move {
-            match push(socket, total, bound).await {
-                Ok(how) => println!("{peer}: {how}"),
-                Err(e) => println!("{peer}: {e}"),
-            }
-        });
+    let server = BrpcServer::bind(("127.0.0.1", port), options(bound), BrpcConfig::new()).await?;
+    println!("listening on {}", server.local_addr()?);
+    let router = Router::new().exchange("example.PushService", "Push", move |exchange| answer(exchange, total));
+    server.when_closed(|peer, closed| println!("{peer}: {closed}")).serve(router).await;
+    Ok(())
+}
+
+async fn answer(exchange: Exchange, total: u64) {
+    let from = decode(&exchange.request().body).filter(|from| *from <= total);
+    let accepted = from.and_then(|from| Some((from, exchange.accept().ok()?.pop()?)));
+    let Some((from, stream)) = accepted else {
+        let refused = Status::new(ErrorCode::BadRequest, "say from where, and open a stream");
+        return drop(exchange.reply(Err(refused)).await);
+    };
+    if exchange.reply(Ok(Answer::new(encode(total)))).await.is_ok() {
+        push(stream, from, total).await;
     }
 }
 
-async fn push(socket: TcpStream, total: u64, bound: Duration) -> Result<String, Failure> {
-    let brpc = Brpc::new(Role::Server, BrpcConfig::new())?;
-    let mut connection: Connection<Brpc> = Connection::accept(socket, brpc, &options(bound))?;
-    // Where each stream has come to.
-    let mut streams = BTreeMap::<StreamId, u64>::new();
+async fn push(mut stream: BrpcStream, from: u64, total: u64) {
     let data = Bytes::from(vec![0x5a; CHUNK as usize]);
-    while let Some(event) = connection.next_event().await {
-        match event {
-            Event::App(BrpcEvent::Request(request)) => {
-                let from = decode(&request.body).filter(|from| *from <= total);
-                let accepted = from.and_then(|from| Some((from, connection.protocol_mut().accept(request.id).ok()?)));
-                let reply = match accepted {
-                    Some((from, ids)) => {
-                        streams.extend(ids.into_iter().map(|id| (id, from)));
-                        Reply::ok(request.id, encode(total))
-                    }
-                    None => Reply::error(request.id, code::EREQUEST, "say from where, and open a stream"),
-                };
-                connection.send(BrpcCommand::Reply(Box::new(reply))).await.map_err(|e| e.to_string())?;
-            }
-            Event::App(BrpcEvent::Stream(StreamEvent::Closed(id, closed))) => {
-                if let Some(at) = streams.remove(&id) {
-                    println!("stream at {at} of {total} bytes: {} ({} unsent)", closed.end, closed.unsent);
-                }
-            }
-            Event::Closed(closed) => return Ok(closed.to_string()),
-            _ => {}
+    let mut at = from;
+    while at < total {
+        let n = CHUNK.min(total - at);
+        if let Err(refused) = stream.send(data.slice(..n as usize)).await {
+            return println!("stream at {at} of {total} bytes: {}", refused.why);
         }
-        // Refused data is told by an event when there is room.
-        let mut protocol = connection.protocol_mut();
-        for (id, at) in &mut streams {
-            let Some(mut stream) = protocol.streams_mut().get_mut(*id) else { continue };
-            while *at < total {
-                let n = CHUNK.min(total - *at);
-                if stream.send(data.slice(..n as usize)).is_err() {
-                    break;
-                }
-                *at += n;
-            }
-            if *at == total {
-                stream.finish();
-            }
-        }
+        at += n;
     }
-    Ok("ended".into())
+    stream.finish();
+    match stream.recv().await {
+        Ok(_) => println!("stream at {at} of {total} bytes: the client has them all"),
+        Err(end) => println!("stream at {at} of {total} bytes: {end}"),
+    }
 }
 
 async fn fetch(port: u16) -> Result<(), Failure> {
@@ -155,43 +130,18 @@ async fn fetch(port: u16) -> Result<(), Failure> {
 async fn resume(port: u16, bar: &ProgressBar, at: &mut u64, total: &mut Option<u64>) -> Result<(), Failure> {
     let brpc = Brpc::new(Role::Client, BrpcConfig::new())?;
     let options = options(Duration::from_secs(4));
-    let mut connection: Connection<Brpc> = Connection::connect(("127.0.0.1", port), brpc, options).await?;
-    let stream = connection.protocol_mut().open_stream()?;
-    let call = Call {
-        id: 1,
-        service: "example.PushService".into(),
-        method: "Push".into(),
-        body: encode(*at),
-        streams: vec![stream],
-        ..Call::default()
-    };
-    connection.send(BrpcCommand::Call(Box::new(call))).await.map_err(|e| e.to_string())?;
-    while let Some(event) = connection.next_event().await {
-        match event {
-            Event::App(BrpcEvent::Response(response)) if response.error_code == 0 => {
-                let length = decode(&response.body).ok_or("the server does not say how much there is")?;
-                *total = Some(length);
-                bar.set_length(length);
-            }
-            Event::App(BrpcEvent::Response(response)) => return Err(response.error_text.into()),
-            Event::App(BrpcEvent::CallFailed(_, why)) => return Err(why.into()),
-            Event::App(BrpcEvent::Stream(StreamEvent::Closed(_, closed))) if *total != Some(*at) => {
-                return Err(closed.end.into());
-            }
-            Event::Closed(closed) => return Err(closed.to_string().into()),
-            _ => {}
-        }
-        let mut protocol = connection.protocol_mut();
-        if let Some(mut stream) = protocol.streams_mut().get_mut(stream) {
-            while let Received::Data { bytes, .. } = stream.recv(usize::MAX) {
-                stream.release(bytes.len())?;
-                *at += bytes.len() as u64;
-            }
-        }
+    let (client, task) = BrpcClient::new(Connection::connect(("127.0.0.1", port), brpc, options).await?);
+    tokio::spawn(task);
+    let call = Call::new("example.PushService", "Push", encode(*at));
+    let (response, mut streams) = client.call_with_streams(call, 1).await?;
+    let length = decode(&response.body).ok_or("the server does not say how much there is")?;
+    *total = Some(length);
+    bar.set_length(length);
+    let mut stream = streams.pop().ok_or("the server accepted no stream")?;
+    // Pieces of messages count as they come.
+    while let Some(bytes) = stream.recv().await? {
+        *at += bytes.len() as u64;
         bar.set_position(*at);
-        if *total == Some(*at) {
-            return Ok(());
-        }
     }
-    Err("the connection ended".into())
+    if *at == length { Ok(()) } else { Err("the server finished early".into()) }
 }

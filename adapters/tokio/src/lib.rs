@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "brpc")]
+pub mod brpc;
 mod clock;
 #[cfg(feature = "http1")]
 pub mod http1;

@@ -73,14 +73,17 @@ impl SendCredit {
         Ok(())
     }
 
-    /// So many bytes consumed in all, of a window that does not change. Fewer than told before are ignored.
-    pub(super) fn consumed(&mut self, total: u64, window: u32) -> Result<(), OverGrant> {
+    /// So many bytes consumed in all, of a window that does not change. Fewer than told before are ignored; tells
+    /// whether it were more.
+    pub(super) fn consumed(&mut self, total: u64, window: u32) -> Result<bool, OverGrant> {
         let told = i64::try_from(total).unwrap_or(i64::MAX);
         if told > self.used {
             return Err(OverGrant { available: told, limit: self.used });
         }
-        self.granted = self.granted.max(i64::from(window) + told);
-        Ok(())
+        let granted = i64::from(window) + told;
+        let grows = granted > self.granted;
+        self.granted = self.granted.max(granted);
+        Ok(grows)
     }
 }
 
@@ -202,9 +205,9 @@ mod tests {
         let mut credit = SendCredit::new(64);
         credit.spend(78);
         assert_eq!(credit.available(), -14);
-        assert_eq!(credit.consumed(26, 64), Ok(()));
+        assert_eq!(credit.consumed(26, 64), Ok(true));
         assert_eq!(credit.available(), 12);
-        assert_eq!(credit.consumed(10, 64), Ok(()));
+        assert_eq!(credit.consumed(10, 64), Ok(false));
         assert_eq!(credit.available(), 12, "an older total changes nothing");
         assert!(credit.consumed(79, 64).is_err());
         assert!(credit.consumed(u64::MAX, 64).is_err());

@@ -250,10 +250,13 @@ impl<D> Streams<D> {
     /// # Errors
     /// More than was sent, or it tells for the sake of telling.
     pub fn consumed(&mut self, now: Instant, id: StreamId, total: u64) -> Result<(), StreamViolation> {
-        self.spend(now, Abuse::Grants)?;
-        let Some(index) = self.slab.find(id) else { return Ok(()) };
-        let Some(stream) = self.slab.get_mut(index) else { return Ok(()) };
-        stream.send_credit.consumed(total, self.config.send_window)?;
+        let Some(index) = self.slab.find(id) else { return self.spend(now, Abuse::Grants) };
+        let Some(stream) = self.slab.get_mut(index) else { return self.spend(now, Abuse::Grants) };
+        // A total that grows is bounded by what we sent. Counting it would end connections whose messages are small: a
+        // whole window of them may be consumed, one by one, while we send nothing.
+        if !stream.send_credit.consumed(total, self.config.send_window)? {
+            return self.spend(now, Abuse::Grants);
+        }
         self.settle(index);
         Ok(())
     }

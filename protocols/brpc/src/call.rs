@@ -28,6 +28,8 @@ pub mod code {
     pub const EINTERNAL: i32 = 2001;
     /// The response is bad.
     pub const ERESPONSE: i32 = 2002;
+    /// The server takes nothing up any more.
+    pub const ELOGOFF: i32 = 2003;
     /// The server has too many calls at once.
     pub const ELIMIT: i32 = 2004;
     /// The peer takes no data (errno EBADF).
@@ -70,6 +72,30 @@ pub struct Call {
     pub streams: Vec<StreamId>,
     /// The user's own fields, and whatever else goes into the meta. What this crate decides is overwritten.
     pub meta: RpcMeta,
+}
+
+impl Call {
+    /// A call of `service` (its full name) with these bytes.
+    #[must_use]
+    pub fn new(service: impl Into<String>, method: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        Self { service: service.into(), method: method.into(), body: body.into(), ..Self::default() }
+    }
+
+    /// A call of `service` (its full name) with a protobuf message.
+    #[must_use]
+    pub fn message(service: impl Into<String>, method: impl Into<String>, message: &impl prost::Message) -> Self {
+        Self::new(service, method, message.encode_to_vec())
+    }
+}
+
+impl Request {
+    /// The body as a protobuf message.
+    ///
+    /// # Errors
+    /// It is no such message.
+    pub fn message<M: prost::Message + Default>(&self) -> Result<M, prost::DecodeError> {
+        M::decode(self.body.clone())
+    }
 }
 
 /// A reply to be sent.
@@ -177,6 +203,8 @@ pub enum BrpcCommand {
     Call(Box<Call>),
     /// Answer one.
     Reply(Box<Reply>),
+    /// Answer one that nobody works on any more, by EINTERNAL: never refused, not even for want of room.
+    Abandon(RequestId),
     /// Wait no longer for a response: no event follows, and the call's streams are reset.
     Cancel(CallId),
 }

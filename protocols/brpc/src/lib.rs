@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod machine;
 pub mod meta;
+mod status;
 pub mod wire;
 
 pub use body::{Checksum, Compression};
@@ -20,3 +21,5 @@ pub use call::{
 pub use config::{BrpcConfig, BrpcError};
 pub use error::BrpcViolation;
 pub use machine::{Brpc, Remote, Role};
+pub use prost;
+pub use status::{ErrorCode, Status};

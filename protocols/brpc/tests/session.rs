@@ -414,6 +414,24 @@ fn provoked_resets_are_bounded() {
     assert!(matches!(server.session.cause(), Some(Cause::Violation(BrpcViolation::Stream { .. }))));
 }
 
+#[test]
+fn feedback_for_every_one_of_many_small_messages_is_no_abuse() {
+    let (mut client, _server, mine, _theirs) = connected(BrpcConfig::new(), 1);
+    for _ in 0..10_000 {
+        client.send(mine[0], "a small message");
+    }
+    all_output(&mut client.session);
+    for n in 1..=10_000 {
+        client.feed(Prefix::feedback(0, 0, n * 15).as_slice());
+    }
+    assert_eq!(client.session.cause(), None);
+    // What tells nothing new is bounded.
+    for _ in 0..2_001 {
+        client.feed(Prefix::feedback(0, 0, 150_000).as_slice());
+    }
+    assert!(matches!(client.session.cause(), Some(Cause::Violation(BrpcViolation::Stream { stream: 0, .. }))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     /// However the bytes are cut, the same comes out.

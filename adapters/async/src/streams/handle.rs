@@ -3,10 +3,10 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use duologue_core::driver::{Timekeeper, Transport};
 use duologue_core::streams::{
     Multiplex, Received, RecvStatus, RefusedData, StreamEnd, StreamError, StreamId, StreamMut,
@@ -38,12 +38,14 @@ pub struct StreamSender<P: Multiplex, T: Transport, K: Timekeeper> {
 pub struct StreamReceiver<P: Multiplex, T: Transport, K: Timekeeper> {
     shared: Arc<Shared<P, T, K>>,
     id: StreamId,
+    /// The beginning of a message whose end did not come yet.
+    begun: BytesMut,
 }
 
 impl<P: Multiplex, T: Transport, K: Timekeeper> MuxStream<P, T, K> {
     pub(super) fn new(shared: Arc<Shared<P, T, K>>, id: StreamId) -> Self {
         let sender = StreamSender { shared: Arc::clone(&shared), id };
-        Self { sender, receiver: StreamReceiver { shared, id } }
+        Self { sender, receiver: StreamReceiver { shared, id, begun: BytesMut::new() } }
     }
 
     /// A sender, to be cloned for any number of tasks, and a receiver.
@@ -72,9 +74,22 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> MuxStream<P, T, K> {
         self.receiver.recv().await
     }
 
+    /// As [`StreamReceiver::recv_message`].
+    ///
+    /// # Errors
+    /// As [`StreamReceiver::recv`].
+    pub async fn recv_message(&mut self) -> Result<Option<Bytes>, StreamEnd> {
+        self.receiver.recv_message().await
+    }
+
     /// Our half-close; receiving goes on.
     pub fn finish(&self) {
         self.sender.finish();
+    }
+
+    /// As [`StreamSender::end_within`].
+    pub fn end_within(&self, wait: Option<Duration>) {
+        self.sender.end_within(wait);
     }
 
     /// Cancels the stream, both ways.
@@ -225,14 +240,46 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamReceiver<P, T, K> {
 
     /// As [`recv`](Self::recv), as a poll.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamEnd>> {
+        self.poll_piece(cx).map_ok(|piece| piece.map(|(bytes, _)| bytes))
+    }
+
+    /// The next whole message, in streams of messages: [`recv`](Self::recv) hands out pieces of one as they come. `None`
+    /// once the peer finished. How long a message may become is the protocol's bound. Cancel-safe.
+    ///
+    /// # Errors
+    /// The stream ended before the peer finished.
+    pub async fn recv_message(&mut self) -> Result<Option<Bytes>, StreamEnd> {
+        poll_fn(|cx| self.poll_recv_message(cx)).await
+    }
+
+    /// As [`recv_message`](Self::recv_message), as a poll.
+    pub fn poll_recv_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamEnd>> {
+        loop {
+            match ready!(self.poll_piece(cx)) {
+                Ok(Some((bytes, true))) if self.begun.is_empty() => return Poll::Ready(Ok(Some(bytes))),
+                Ok(Some((bytes, ends))) => {
+                    self.begun.extend_from_slice(&bytes);
+                    if ends {
+                        return Poll::Ready(Ok(Some(std::mem::take(&mut self.begun).freeze())));
+                    }
+                }
+                // Half a message is none, and its end will not come.
+                Ok(None) if !self.begun.is_empty() => return Poll::Ready(Err(StreamEnd::Lost)),
+                Ok(None) => return Poll::Ready(Ok(None)),
+                Err(end) => return Poll::Ready(Err(end)),
+            }
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Bytes, bool)>, StreamEnd>> {
         self.shared.wait(
             self.id,
             |waiting| waiting.reader = Some(cx.waker().clone()),
             |stream| match stream.recv(usize::MAX) {
-                Received::Data { bytes, .. } => {
+                Received::Data { bytes, ends } => {
                     // It was just taken.
                     let _ = stream.release(bytes.len());
-                    Some(Ok(Some(bytes)))
+                    Some(Ok(Some((bytes, ends))))
                 }
                 Received::Nothing => None,
                 Received::Finished => Some(Ok(None)),
@@ -255,9 +302,9 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamReceiver<P, T, K> {
                 RecvStatus::Data(_) => Some(Ok(stream.read(&mut into.borrow_mut()))),
                 RecvStatus::Nothing => None,
                 RecvStatus::Finished => Some(Ok(0)),
-                RecvStatus::Ended(end) => Some(finished(end).map(|_| 0)),
+                RecvStatus::Ended(end) => Some(finished::<()>(end).map(|_| 0)),
             },
-            |end| finished(end).map(|_| 0),
+            |end| finished::<()>(end).map(|_| 0),
         )
     }
 
@@ -273,7 +320,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamReceiver<P, T, K> {
 }
 
 /// A stream that ended well has nothing more; any other end is an error.
-fn finished(end: StreamEnd) -> Result<Option<Bytes>, StreamEnd> {
+fn finished<X>(end: StreamEnd) -> Result<Option<X>, StreamEnd> {
     if end == StreamEnd::Finished { Ok(None) } else { Err(end) }
 }
 

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 
 use duologue_core::driver::{Timekeeper, Transport};
 use duologue_core::streams::{Multiplex, OpenError, StreamClosed, StreamEnd, StreamEvent, StreamId};
-use duologue_core::{CloseIntent, Closed, Code, Event, Session};
+use duologue_core::{CloseIntent, Closed, Code, Event, Protocol, Session};
 
 use crate::connection::Connection;
 use crate::hub::lock;
@@ -87,6 +87,18 @@ pub(crate) struct Inner<P: Multiplex, T: Transport, K: Timekeeper> {
     /// Connection handles and stream handles.
     handles: usize,
     over: bool,
+    /// Who hears what the protocol tells besides its streams.
+    beside: Option<Box<dyn Beside<P>>>,
+}
+
+/// Takes what the protocol tells besides its streams. It runs under the connection's lock: it puts things down, and names
+/// who is to be woken.
+pub(crate) trait Beside<P: Protocol>: Send {
+    /// An event, the session's own included, but for those of streams.
+    fn told(&mut self, event: Event<P::Event, P::Violation>, wakes: &mut Vec<Waker>);
+
+    /// Nothing more will be told.
+    fn over(&mut self, wakes: &mut Vec<Waker>);
 }
 
 /// Who waits for one stream, and how it ended.
@@ -122,6 +134,14 @@ impl Wakes {
 impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
     /// Takes a connection over. Spawn the task.
     pub fn new(connection: Connection<P, T, K>, options: MuxOptions) -> (Self, MuxTask<P, T, K>) {
+        Self::with(connection, options, None)
+    }
+
+    pub(crate) fn with(
+        connection: Connection<P, T, K>,
+        options: MuxOptions,
+        beside: Option<Box<dyn Beside<P>>>,
+    ) -> (Self, MuxTask<P, T, K>) {
         let inner = Inner {
             open: connection.open,
             streams: BTreeMap::new(),
@@ -132,6 +152,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
             task: None,
             handles: 1,
             over: false,
+            beside,
         };
         let shared = Arc::new(Shared { inner: Mutex::new(inner), options });
         (Self { shared: Arc::clone(&shared) }, MuxTask { shared })
@@ -199,6 +220,38 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
         self.shared.act(|inner| inner.open.close(intent));
     }
 
+    /// Winds down, see [`Session::drain`]: what is under way is ended first where the protocol can tell, otherwise this is
+    /// [`close`](Self::close) with a goodbye.
+    pub fn drain(&self) {
+        self.shared.act(|inner| {
+            if !inner.open.drain() {
+                inner.open.close(CloseIntent::Goodbye(Code(0)));
+            }
+        });
+    }
+
+    /// Takes streams that came about otherwise than by [`open`](Self::open) or [`accept`](Self::accept).
+    pub(crate) fn adopt<E>(
+        &self,
+        make: impl FnOnce(&mut P) -> Result<Vec<StreamId>, E>,
+    ) -> Result<Vec<MuxStream<P, T, K>>, E> {
+        let ids = self.shared.act(|inner| {
+            let made = make(&mut inner.open.protocol_mut());
+            made.iter().flatten().for_each(|id| inner.adopt(*id));
+            made
+        })?;
+        Ok(ids.into_iter().map(|id| MuxStream::new(Arc::clone(&self.shared), id)).collect())
+    }
+
+    /// The connection's clock: a copy to wait with, and the time.
+    pub(crate) fn clock(&self) -> (K, duologue_core::Instant)
+    where
+        K: Clone,
+    {
+        let mut inner = lock(&self.shared.inner);
+        (inner.open.timekeeper().clone(), inner.open.now())
+    }
+
     /// Resets the connection, and with it every stream.
     pub fn abort(&self, code: Code) {
         self.shared.act(|inner| inner.open.abort(code));
@@ -229,7 +282,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
                 match inner.open.poll_event(cx) {
                     // It was the last: others may wait for it as well.
                     Poll::Ready(Some(Event::Closed(_))) => wakes.0.append(&mut inner.enders),
-                    Poll::Ready(Some(event)) => inner.take(&event, &mut wakes),
+                    Poll::Ready(Some(event)) => inner.take(event, &mut wakes),
                     Poll::Ready(None) | Poll::Pending => break,
                 }
             }
@@ -300,11 +353,14 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
         self.handles += 2;
     }
 
-    fn take(&mut self, event: &Event<P::Event, P::Violation>, wakes: &mut Wakes) {
-        if let Event::App(event) = event {
+    fn take(&mut self, event: Event<P::Event, P::Violation>, wakes: &mut Wakes) {
+        if let Event::App(event) = &event {
             if let Some(event) = P::as_stream_event(event) {
-                self.dispatch(event, wakes);
+                return self.dispatch(event, wakes);
             }
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.told(event, &mut wakes.0);
         }
     }
 
@@ -350,6 +406,9 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
 
     fn end(&mut self, wakes: &mut Wakes) {
         self.over = true;
+        if let Some(beside) = &mut self.beside {
+            beside.over(&mut wakes.0);
+        }
         wakes.0.append(&mut self.acceptors);
         wakes.0.append(&mut self.openers);
         wakes.0.append(&mut self.enders);
@@ -376,7 +435,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Future for MuxTask<P, T, K> {
                     inner.end(&mut wakes);
                     break Poll::Ready(closed);
                 }
-                Poll::Ready(Some(event)) => inner.take(&event, &mut wakes),
+                Poll::Ready(Some(event)) => inner.take(event, &mut wakes),
                 Poll::Ready(None) => match inner.open.end().cloned() {
                     // It had ended before it was taken over.
                     Some(closed) => {
@@ -404,7 +463,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Drop for MuxTask<P, T, K> {
             let mut cx = Context::from_waker(Waker::noop());
             for _ in 0..1_000_000 {
                 match inner.open.poll_event(&mut cx) {
-                    Poll::Ready(Some(event)) => inner.take(&event, &mut wakes),
+                    Poll::Ready(Some(event)) => inner.take(event, &mut wakes),
                     _ => break,
                 }
             }

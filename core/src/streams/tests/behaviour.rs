@@ -325,6 +325,25 @@ fn what_a_peer_makes_us_do_for_nothing_is_limited() {
     assert!(side.streams.is_empty());
 }
 
+/// A window of small messages is consumed one by one, and each is told: no abuse, however many they are.
+#[test]
+fn totals_that_grow_cost_nothing_and_those_that_do_not_are_limited() {
+    let budget = AbuseBudget { burst: 100, ..AbuseBudget::default() };
+    let config = StreamsConfig::new().messages(true).credit(CreditStyle::Totals).abuse(budget);
+    let mut pair = Pair::new(config);
+    let a = pair.a.open();
+    for _ in 0..1000 {
+        pair.a.send(a, b"x");
+    }
+    pair.exchange();
+    for total in 1..=1000 {
+        assert_eq!(pair.a.streams.consumed(T0, a, total), Ok(()));
+    }
+    let told: Vec<bool> = (0..101).map(|_| pair.a.streams.consumed(T0, a, 1000).is_ok()).collect();
+    assert_eq!(told.iter().filter(|ok| **ok).count(), 100);
+    assert!(!told[100]);
+}
+
 #[test]
 fn messages_keep_their_ends_and_one_may_overshoot_the_window() {
     let config = StreamsConfig::new().messages(true).credit(CreditStyle::Totals);

@@ -35,6 +35,9 @@ impl Brpc {
         if self.role == Role::Server {
             return Err(Refusal::Invalid("a server does not call"));
         }
+        if self.draining {
+            return Err(Refusal::Invalid("the session drains"));
+        }
         if self.calls.contains_key(&call.id) {
             return Err(Refusal::Invalid("a call with this correlation id waits for its response"));
         }
@@ -224,6 +227,9 @@ impl Brpc {
             writable: settings.and_then(|settings| settings.writable).unwrap_or(false),
             accepted: Vec::new(),
         };
+        if self.draining {
+            return self.turn_away(cx, &pending, code::ELOGOFF, "the server takes nothing up any more");
+        }
         if self.requests.len() >= self.config.max_requests {
             return self.turn_away(cx, &pending, code::ELIMIT, "too many requests wait for their reply");
         }
@@ -282,18 +288,36 @@ impl Brpc {
         let bytes = answer(pending, &meta, &body, &reply.attachment);
         self.fits(&meta, bytes.len())?;
         cx.tx.message(bytes.len())?.put_bytes(bytes);
-        let accepted = self.requests.remove(&reply.to.0).map(|pending| pending.accepted);
+        self.replied(reply.to, reply.error_code == 0);
+        Ok(())
+    }
+
+    /// Answers a request that nobody works on any more, whether or not the queue has room for it.
+    pub(super) fn abandon(&mut self, cx: &mut Cx<'_, Self>, request: RequestId) {
+        let Some(pending) = self.requests.get(&request.0) else { return };
+        let error = (code::EINTERNAL, "the handler ended without a reply");
+        let bytes = answer(pending, &completed(pending, RpcMeta::default(), error), &[], &[]);
+        if cx.tx.room() < bytes.len() {
+            cx.tx.control(bytes.len()).put_slice(&bytes);
+        } else if let Ok(mut out) = cx.tx.message(bytes.len()) {
+            out.put_bytes(bytes);
+        }
+        self.replied(request, false);
+    }
+
+    /// A request has its reply: its streams begin, or end.
+    fn replied(&mut self, request: RequestId, well: bool) {
+        let accepted = self.requests.remove(&request.0).map(|pending| pending.accepted);
         for (id, _) in accepted.into_iter().flatten() {
             if let Some(remote) = self.streams.get_mut(id).as_mut().and_then(|stream| stream.data_mut()) {
                 remote.waits = false;
             }
-            if reply.error_code == 0 {
+            if well {
                 self.streams.accepted(id);
             } else {
                 self.streams.peer_refused(id);
             }
         }
-        Ok(())
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Brpc {
     /// Ids of streams that were given up before their call was answered, by which the late answer comes.
     late: VecDeque<u64>,
     established: bool,
+    /// Nothing new is taken up; the session ends once nothing is under way.
+    draining: bool,
 }
 
 /// A call that waits.
@@ -129,6 +131,7 @@ impl Brpc {
             failed: VecDeque::new(),
             late: VecDeque::new(),
             established: false,
+            draining: false,
         })
     }
 
@@ -136,6 +139,12 @@ impl Brpc {
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
+    }
+
+    /// The limits and time-outs.
+    #[must_use]
+    pub const fn config(&self) -> &BrpcConfig {
+        &self.config
     }
 
     /// Calls without a response, and requests without a reply.
@@ -204,6 +213,12 @@ impl Brpc {
             self.late.pop_front();
         }
         self.late.push_back(key);
+    }
+
+    /// Nothing is under way: neither calls nor requests nor streams.
+    fn is_idle(&self) -> bool {
+        let (local, peer) = self.streams.open_counts();
+        self.calls.is_empty() && self.requests.is_empty() && local + peer == 0 && self.streams.is_quiescent()
     }
 
     /// Nothing more comes: every call and every stream ends.
@@ -295,6 +310,10 @@ impl Protocol for Brpc {
             BrpcCommand::Call(call) => self.call(cx, call),
             BrpcCommand::Reply(reply) => self.reply(cx, reply),
             BrpcCommand::Cancel(id) => self.cancel(*id),
+            BrpcCommand::Abandon(id) => {
+                self.abandon(cx, *id);
+                Ok(())
+            }
         };
         done.map_err(|why: Refusal| Refused::new(command, why))
     }
@@ -314,12 +333,23 @@ impl Protocol for Brpc {
         CloseStep::Done
     }
 
+    /// A client calls no more, a server answers new requests by ELOGOFF. The session ends once what is under way is done:
+    /// calls answered, requests replied to, streams ended.
+    fn drain(&mut self, cx: &mut Cx<'_, Self>) -> bool {
+        let _ = cx;
+        self.draining = true;
+        if self.role == Role::Client {
+            self.streams.drain();
+        }
+        true
+    }
+
     fn quiescent(&self) -> bool {
         self.streams.is_quiescent()
     }
 
     fn wants_fill(&self) -> bool {
-        self.established && self.streams.has_orders()
+        self.established && (self.streams.has_orders() || (self.draining && self.is_idle()))
     }
 
     fn fill(&mut self, cx: &mut Cx<'_, Self>) {
@@ -334,6 +364,10 @@ impl Protocol for Brpc {
             if self.write(cx, room).is_none() {
                 break;
             }
+        }
+        if self.draining && self.is_idle() {
+            self.draining = false;
+            cx.close(Code(0));
         }
     }
 
