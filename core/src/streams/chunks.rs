@@ -19,6 +19,8 @@ const BLOCK: usize = 8 << 10;
 const SMALL_BLOCK: usize = 256;
 /// From this size on what is sent is shared, and a received message has memory of its own.
 const SHARED: usize = 1 << 10;
+/// From this size on what is to be sent has memory of its own: it is copied once, and written from there.
+const LARGE: usize = 4 << 10;
 /// From this size on what was received is shared with the read that it came in.
 const PINNED: usize = 4 << 10;
 /// Received pieces that may be shared at once, on all streams of a connection. Beyond, the readers are slow, and a copy
@@ -165,6 +167,9 @@ impl Chunks {
     pub(super) fn push(&mut self, queue: &mut Queue, payload: Payload<'_>, piece: Piece) {
         match payload {
             Payload::Owned(bytes) if bytes.len() >= SHARED => self.share(queue, bytes, piece, Body::Shared),
+            Payload::Borrowed(bytes) if bytes.len() >= LARGE => {
+                self.share(queue, Bytes::copy_from_slice(bytes), piece, Body::Shared);
+            }
             small => self.copy_in(queue, small.as_slice(), piece),
         }
     }

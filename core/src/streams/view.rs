@@ -167,8 +167,8 @@ impl<D> StreamMut<'_, D> {
         let room = limit.saturating_sub(stream.outgoing.len() as u32);
         let full = stream.outgoing.pieces() >= pieces;
         if (room as usize) < least || full {
-            // Bytes wait for some room, so that a full stream is not filled byte by byte.
-            stream.waits_for = if messages || least > 1 { least.max(1) as u32 } else { (limit / 4).max(1) };
+            // Bytes wait until half is free, so that a full stream is not filled byte by byte.
+            stream.waits_for = if messages || least > 1 { least.max(1) as u32 } else { (limit / 2).max(1) };
             return Err(StreamError::Full { room: if full { 0 } else { room } });
         }
         Ok(wanted.min(room as usize))

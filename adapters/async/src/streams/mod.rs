@@ -9,8 +9,9 @@
 
 mod handle;
 mod io;
+mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -18,12 +19,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use duologue_core::driver::{Timekeeper, Transport};
-use duologue_core::streams::{Multiplex, OpenError, StreamClosed, StreamEnd, StreamEvent, StreamId};
+use duologue_core::streams::{Multiplex, OpenError, StreamEnd, StreamEvent, StreamId};
 use duologue_core::{CloseIntent, Closed, Code, Event, Protocol, Session};
 
 use crate::connection::Connection;
 use crate::hub::lock;
 use crate::open::Open;
+
+use table::{Table, Waiting};
 
 pub use handle::{MuxStream, StreamReceiver, StreamSender};
 
@@ -78,7 +81,7 @@ pub(crate) struct Shared<P: Multiplex, T: Transport, K: Timekeeper> {
 pub(crate) struct Inner<P: Multiplex, T: Transport, K: Timekeeper> {
     open: Open<P, T, K>,
     /// The streams that handles exist for, or will when they are accepted.
-    streams: BTreeMap<StreamId, Waiting>,
+    streams: Table,
     incoming: VecDeque<StreamId>,
     acceptors: Vec<Waker>,
     openers: Vec<Waker>,
@@ -99,19 +102,6 @@ pub(crate) trait Beside<P: Protocol>: Send {
 
     /// Nothing more will be told.
     fn over(&mut self, wakes: &mut Vec<Waker>);
-}
-
-/// Who waits for one stream, and how it ended.
-#[derive(Default)]
-struct Waiting {
-    reader: Option<Waker>,
-    writers: Vec<Waker>,
-    closed: Option<StreamClosed>,
-    /// It was opened here, or accepted.
-    taken: bool,
-    /// Handles that exist for it.
-    senders: usize,
-    receivers: usize,
 }
 
 /// Who polls again while it waits takes no second place.
@@ -144,7 +134,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
     ) -> (Self, MuxTask<P, T, K>) {
         let inner = Inner {
             open: connection.open,
-            streams: BTreeMap::new(),
+            streams: Table::default(),
             incoming: VecDeque::new(),
             acceptors: Vec::new(),
             openers: Vec::new(),
@@ -311,8 +301,11 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
     fn act<R>(&self, act: impl FnOnce(&mut Inner<P, T, K>) -> R) -> R {
         let mut inner = lock(&self.inner);
         let result = act(&mut inner);
-        let interest = inner.open.session().interest();
-        let moved = interest.event || interest.write || interest.shutdown_write || interest.release.is_some();
+        // A task that was woken and did not run yet looks by itself; asking for every message would cost as much as it.
+        let moved = inner.task.is_some() && {
+            let interest = inner.open.session().interest();
+            interest.event || interest.write || interest.shutdown_write || interest.release.is_some()
+        };
         let task = if moved { inner.task.take() } else { None };
         drop(inner);
         if let Some(task) = task {
@@ -346,7 +339,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
 impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
     /// One sender and one receiver exist for a stream from now on.
     fn adopt(&mut self, id: StreamId) {
-        let waiting = self.streams.entry(id).or_default();
+        let waiting = self.streams.entry(id);
         waiting.taken = true;
         waiting.senders = 1;
         waiting.receivers = 1;
@@ -367,25 +360,25 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
     fn dispatch(&mut self, event: StreamEvent, wakes: &mut Wakes) {
         match event {
             StreamEvent::Opened(id) => {
-                self.streams.insert(id, Waiting::default());
+                self.streams.entry(id);
                 self.incoming.push_back(id);
                 wakes.0.append(&mut self.acceptors);
             }
-            StreamEvent::Readable(id) => wakes.0.extend(self.streams.get_mut(&id).and_then(|w| w.reader.take())),
+            StreamEvent::Readable(id) => wakes.0.extend(self.streams.get_mut(id).and_then(|w| w.reader.take())),
             StreamEvent::Writable(id) => {
-                if let Some(waiting) = self.streams.get_mut(&id) {
+                if let Some(waiting) = self.streams.get_mut(id) {
                     wakes.0.append(&mut waiting.writers);
                 }
             }
             StreamEvent::Closed(id, closed) => {
-                if let Some(waiting) = self.streams.get_mut(&id) {
+                if let Some(waiting) = self.streams.get_mut(id) {
                     waiting.closed = Some(closed);
                     wakes.0.extend(waiting.reader.take());
                     wakes.0.append(&mut waiting.writers);
                     // Nothing is left of a stream that the peer took back before anybody took it; keeping them all
                     // would let the peer fill our memory.
                     if !waiting.taken && matches!(closed.end, StreamEnd::PeerReset(_)) {
-                        self.streams.remove(&id);
+                        self.streams.remove(id);
                         self.incoming.retain(|other| *other != id);
                     }
                     self.forget_if_unused(id);
@@ -399,8 +392,8 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
     /// A stream that ended and that nobody holds.
     fn forget_if_unused(&mut self, id: StreamId) {
         let unused = |w: &Waiting| w.closed.is_some() && w.taken && w.senders == 0 && w.receivers == 0;
-        if self.streams.get(&id).is_some_and(unused) {
-            self.streams.remove(&id);
+        if self.streams.get(id).is_some_and(unused) {
+            self.streams.remove(id);
         }
     }
 
