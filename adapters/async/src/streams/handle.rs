@@ -151,10 +151,11 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamSender<P, T, K> {
     /// # Errors
     /// The rest of the data, and why it was not accepted.
     pub async fn send(&self, mut data: Bytes) -> Result<(), RefusedData> {
-        let whole = self.shared.inspect_config(|config| config.messages);
+        let (messages, limit) = self.shared.inspect_config(|config| (config.messages, config.send_buffer as usize));
+        // What can never fit at once goes in halves of the buffer: while one is sent, the next is there.
+        let most = if messages || data.len() <= limit { data.len() } else { (limit / 2).max(1) };
         loop {
-            let limit = self.shared.inspect_config(|config| config.send_buffer) as usize;
-            let piece = if whole { data.len() } else { data.len().min(limit) };
+            let piece = data.len().min(most);
             let part = data.slice(..piece);
             let sent = poll_fn(|cx| {
                 self.shared.wait(

@@ -7,6 +7,7 @@
 //! [`MuxOptions::dropped`]; a receiver that goes away before the end wants nothing more of its stream. When the last
 //! handle of the connection is gone it closes in order.
 
+mod events;
 mod handle;
 mod io;
 mod table;
@@ -26,6 +27,7 @@ use crate::connection::Connection;
 use crate::hub::lock;
 use crate::open::Open;
 
+use events::Told;
 use table::{Table, Waiting};
 
 pub use handle::{MuxStream, StreamReceiver, StreamSender};
@@ -39,11 +41,13 @@ const BUDGET: usize = 128;
 pub struct MuxOptions {
     /// The code of the reset, or the stop, that says that a handle was dropped. Default 8, HTTP/2's CANCEL.
     pub dropped: Code,
+    /// Events of the protocol's that are not about streams and wait for [`Mux::event`]. Default 64.
+    pub events: usize,
 }
 
 impl Default for MuxOptions {
     fn default() -> Self {
-        Self { dropped: Code(8) }
+        Self { dropped: Code(8), events: 64 }
     }
 }
 
@@ -58,6 +62,13 @@ impl MuxOptions {
     #[must_use]
     pub fn dropped(mut self, dropped: Code) -> Self {
         self.dropped = dropped;
+        self
+    }
+
+    /// Sets how many events that are not about streams wait.
+    #[must_use]
+    pub fn events(mut self, events: usize) -> Self {
+        self.events = events;
         self
     }
 }
@@ -90,6 +101,8 @@ pub(crate) struct Inner<P: Multiplex, T: Transport, K: Timekeeper> {
     /// Connection handles and stream handles.
     handles: usize,
     over: bool,
+    /// What the protocol tells besides its streams, where nobody else hears it.
+    told: Told<P::Event>,
     /// Who hears what the protocol tells besides its streams.
     beside: Option<Box<dyn Beside<P>>>,
 }
@@ -142,6 +155,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
             task: None,
             handles: 1,
             over: false,
+            told: Told::new(options.events),
             beside,
         };
         let shared = Arc::new(Shared { inner: Mutex::new(inner), options });
@@ -247,8 +261,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
         self.shared.act(|inner| inner.open.abort(code));
     }
 
-    /// Sends a command of the protocol's own. What the protocol tells besides its streams (a pong, a response) is thrown
-    /// away here; where that is needed, work on the streams through `Connection::protocol_mut` instead.
+    /// Sends a command of the protocol's own. What it tells in answer comes by [`event`](Self::event).
     ///
     /// # Errors
     /// As [`Session::send`].
@@ -352,8 +365,10 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
                 return self.dispatch(event, wakes);
             }
         }
-        if let Some(beside) = &mut self.beside {
-            beside.told(event, &mut wakes.0);
+        match (&mut self.beside, event) {
+            (Some(beside), event) => beside.told(event, &mut wakes.0),
+            (None, Event::App(event)) => self.told.put(event, wakes),
+            (None, _) => {}
         }
     }
 
@@ -402,6 +417,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
         if let Some(beside) = &mut self.beside {
             beside.over(&mut wakes.0);
         }
+        self.told.over(wakes);
         wakes.0.append(&mut self.acceptors);
         wakes.0.append(&mut self.openers);
         wakes.0.append(&mut self.enders);
