@@ -89,6 +89,17 @@ impl<P: Multiplex, S: ByteStream> Mux<P, S> {
         wait(self.0.event())
     }
 
+    /// Events that found no room.
+    pub fn missed_events(&self) -> u64 {
+        self.0.missed_events()
+    }
+
+    /// Winds down: what is under way is ended first where the protocol can tell, otherwise this is
+    /// [`close`](Self::close) with a goodbye.
+    pub fn drain(&self) {
+        self.0.drain();
+    }
+
     /// Begins to end the connection: what streams accepted is sent, then the goodbye.
     pub fn close(&self, intent: CloseIntent) {
         self.0.close(intent);
@@ -139,6 +150,19 @@ impl<P: Multiplex, S: ByteStream> MuxStream<P, S> {
     /// The stream ended before the peer finished.
     pub fn recv(&mut self) -> Result<Option<Bytes>, StreamEnd> {
         wait(self.0.recv())
+    }
+
+    /// Waits for the next whole message, in streams of messages; `None` once the peer finished.
+    ///
+    /// # Errors
+    /// The stream ended before the peer finished.
+    pub fn recv_message(&mut self) -> Result<Option<Bytes>, StreamEnd> {
+        wait(self.0.recv_message())
+    }
+
+    /// A clone of the sender.
+    pub fn sender(&self) -> StreamSender<P, S> {
+        StreamSender(self.0.sender().clone())
     }
 
     /// Our half-close; receiving goes on.
@@ -194,6 +218,14 @@ impl<P: Multiplex, S: ByteStream> StreamReceiver<P, S> {
     /// As [`MuxStream::recv`].
     pub fn recv(&mut self) -> Result<Option<Bytes>, StreamEnd> {
         wait(self.0.recv())
+    }
+
+    /// As [`MuxStream::recv_message`].
+    ///
+    /// # Errors
+    /// As [`MuxStream::recv_message`].
+    pub fn recv_message(&mut self) -> Result<Option<Bytes>, StreamEnd> {
+        wait(self.0.recv_message())
     }
 
     /// As [`recv`](Self::recv), but waits no longer than this: `Pending` if nothing came.

@@ -10,6 +10,7 @@
 mod events;
 mod handle;
 mod io;
+mod options;
 mod table;
 
 use std::collections::VecDeque;
@@ -30,48 +31,12 @@ use crate::open::Open;
 use events::Told;
 use table::{Table, Waiting};
 
+pub use options::MuxOptions;
+
 pub use handle::{MuxStream, StreamReceiver, StreamSender};
 
 /// Events handed out before other tasks get their turn.
 const BUDGET: usize = 128;
-
-/// What the handles do by themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MuxOptions {
-    /// The code of the reset, or the stop, that says that a handle was dropped. Default 8, HTTP/2's CANCEL.
-    pub dropped: Code,
-    /// Events of the protocol's that are not about streams and wait for [`Mux::event`]. Default 64.
-    pub events: usize,
-}
-
-impl Default for MuxOptions {
-    fn default() -> Self {
-        Self { dropped: Code(8), events: 64 }
-    }
-}
-
-impl MuxOptions {
-    /// The defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the code that says that a handle was dropped.
-    #[must_use]
-    pub fn dropped(mut self, dropped: Code) -> Self {
-        self.dropped = dropped;
-        self
-    }
-
-    /// Sets how many events that are not about streams wait.
-    #[must_use]
-    pub fn events(mut self, events: usize) -> Self {
-        self.events = events;
-        self
-    }
-}
 
 /// One connection of many streams. Clones are the same connection.
 pub struct Mux<P: Multiplex, T: Transport, K: Timekeeper> {
