@@ -8,7 +8,7 @@ use duologue_core::Code;
 pub struct MuxOptions {
     /// The code of the reset, or the stop, that says that a handle was dropped. Default 8, HTTP/2's CANCEL.
     pub dropped: Code,
-    /// Events of the protocol's that are not about streams and wait for [`Mux::event`]. Default 64.
+    /// Events of the protocol's that are not about streams and wait for [`Mux::event`](super::Mux::event). Default 64.
     pub events: usize,
 }
 
