@@ -1,4 +1,4 @@
-//! The laws of many streams under one session, for any protocol that is [`Multiplex`].
+//! The laws of many streams under one session, for any protocol that is [`Multiplex`](duologue_core::streams::Multiplex).
 //!
 //! As for sessions, an adversarial driver makes any legal order of calls on two sides joined by a link of tiny capacity:
 //! it opens, sends, finishes, resets, reads late or never, lets deadlines pass, and does to the link what networks do.
