@@ -34,9 +34,15 @@ struct Args {
     /// Runs only the two machines, without runtime or handles, on so many streams: to be counted by valgrind.
     #[arg(long, value_name = "STREAMS")]
     machines: Option<usize>,
-    /// Runs only this contestant in memory, on 100 streams.
+    /// Runs only this contestant in memory.
     #[arg(long, value_enum)]
     only: Option<Who>,
+    /// On so many streams.
+    #[arg(long, default_value_t = 100)]
+    streams: usize,
+    /// With messages of so many bytes.
+    #[arg(long, default_value_t = 128)]
+    size: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,6 +71,9 @@ type Pair<S> = (Vec<S>, Vec<S>);
 trait Byte: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Byte for S {}
 
+/// What an application reads into.
+const READ: usize = 16 << 10;
+
 /// CPU time of this thread, user and system.
 fn cpu() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
@@ -74,12 +83,14 @@ fn cpu() -> Duration {
 /// Sends on the ones and receives on the others, each stream in tasks of its own.
 async fn carry<S: Byte>((ours, theirs): Pair<S>, load: Load) -> Duration {
     let each = load.messages / load.streams;
+    // Buffers are the application's: making 10 000 of them would be most of what is measured.
+    let theirs: Vec<_> = theirs.into_iter().map(|stream| (stream, vec![0_u8; READ])).collect();
     let start = cpu();
     let receivers: Vec<_> = theirs
         .into_iter()
-        .map(|mut stream| {
+        .map(|(mut stream, mut buffer)| {
             tokio::spawn(async move {
-                let (mut left, mut buffer) = (each * load.size, vec![0; 16 << 10]);
+                let mut left = each * load.size;
                 while left > 0 {
                     let n = stream.read(&mut buffer).await.unwrap();
                     assert!(n > 0, "cut");
@@ -351,7 +362,7 @@ fn main() {
         return Machines::new(streams).carry(messages);
     }
     if let Some(who) = args.only {
-        let load = Load { streams: 100, size: 128, messages };
+        let load = Load { streams: args.streams, size: args.size, messages };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let time = match who {
             Who::Ours => runtime.block_on(ours(Over::Memory, load)),

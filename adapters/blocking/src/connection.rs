@@ -159,6 +159,11 @@ impl<P: Protocol, S: ByteStream> StreamConnection<P, S> {
         Self { inner }
     }
 
+    #[cfg(feature = "streams")]
+    pub(crate) fn into_inner(self) -> Inner<P, S> {
+        self.inner
+    }
+
     /// Connects and waits until the protocol is established, all within [`Options::connect_within`]. Only resolving a
     /// name is as slow as the system makes it.
     ///

@@ -8,6 +8,8 @@ mod pooled;
 mod reconnecting;
 mod server;
 mod split;
+#[cfg(feature = "streams")]
+pub mod streams;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 

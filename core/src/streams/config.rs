@@ -43,7 +43,8 @@ pub struct StreamsConfig {
     /// Whether messages have ends: then one is admitted as long as any credit is left, whole, and pieces of different
     /// messages are never joined. Default false: streams of bytes.
     pub messages: bool,
-    /// Most pieces of data that one stream keeps unread, which bounds what empty and tiny messages cost. Default 4096.
+    /// Most empty messages that one stream keeps unread: they take no credit. What has content is bounded by the window
+    /// alone, however the peer cuts it. Default 4096.
     pub recv_pieces: u32,
     /// Most bytes that one stream accepts and has not sent. Default 64 KiB.
     pub send_buffer: u32,
@@ -143,7 +144,7 @@ setters!(StreamsConfig {
     grant_fraction: u8,
     /// Chooses whether messages have ends.
     messages: bool,
-    /// Sets the bound on unread pieces per stream.
+    /// Sets the bound on unread empty messages per stream.
     recv_pieces: u32,
     /// Sets the bound on accepted, unsent bytes per stream.
     send_buffer: u32,

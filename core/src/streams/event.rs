@@ -256,8 +256,8 @@ pub enum StreamViolation {
         /// Bytes that were allowed.
         available: i64,
     },
-    /// It sent more pieces than we keep.
-    #[error("more than {limit} unread pieces on one stream")]
+    /// It sent more empty messages than we keep.
+    #[error("more than {limit} unread empty messages on one stream")]
     TooManyPieces {
         /// The bound.
         limit: u32,

@@ -1,9 +1,10 @@
 //! What the peer did, told by the protocol that decoded it.
 
-use super::event::{Refuse, StreamEnd, StreamViolation};
+use super::chunks::Piece;
+use super::event::{Refuse, StreamEnd, StreamViolation, StreamsError};
 use super::slab::List;
 use super::state::{StreamRecvInput, StreamRecvState, StreamSendInput};
-use super::stream::Flags;
+use super::stream::{Flags, Stream};
 use super::{Abuse, CreditStyle, StopStyle, StreamId, Streams, UNIT_WEIGHT};
 use crate::closed::Code;
 use crate::protocol::Payload;
@@ -82,7 +83,9 @@ impl<D> Streams<D> {
         if !fits && len > 0 {
             return Err(StreamViolation::Overrun { len, available });
         }
-        if stream.incoming.chunks() >= self.config.recv_pieces {
+        // Messages with content take credit; only empty ones are free, and bounded here.
+        let most = u64::from(self.config.recv_pieces) + stream.incoming.len() as u64;
+        if self.config.messages && u64::from(stream.incoming.pieces()) >= most {
             return Err(StreamViolation::TooManyPieces { limit: self.config.recv_pieces });
         }
         if ends {
@@ -97,7 +100,7 @@ impl<D> Streams<D> {
             stream.recv_credit.release(len);
             self.recv_credit.release(len);
         } else {
-            self.chunks.push(&mut stream.incoming, payload, ends);
+            self.chunks.push_received(&mut stream.incoming, payload, Piece::of(self.config.messages, ends));
             stream.flags.set(Flags::READABLE);
         }
         self.buckets.useful(len);
@@ -285,17 +288,27 @@ impl<D> Streams<D> {
     }
 
     /// The peer acknowledged the window that we said new streams begin with; what it may send on every open stream moves
-    /// with it.
-    pub fn set_recv_window(&mut self, window: u32) {
-        let window = window.min(self.config.largest_window);
+    /// with it, and what windows have grown by stays.
+    ///
+    /// # Errors
+    /// A window would be larger than the wire can express; nothing changed. Ask before the peer is told.
+    pub fn set_recv_window(&mut self, window: u32) -> Result<(), StreamsError> {
+        let limit = self.config.largest_window;
+        let before = self.config.recv_window;
+        let grown = |stream: &Stream<D>| stream.recv_credit.window().saturating_sub(before);
+        let most = self.slab.indices().filter_map(|index| self.slab.get(index)).map(grown).max().unwrap_or(0);
+        if u64::from(window) + u64::from(most) > u64::from(limit) {
+            return Err(StreamsError::Window { name: "recv_window", window: window.saturating_add(most), limit });
+        }
         for index in 0..self.slab.slots() {
             let Some(stream) = self.slab.get_mut(index) else { continue };
-            let grown = stream.recv_credit.window().saturating_sub(self.config.recv_window);
+            let grown = stream.recv_credit.window().saturating_sub(before);
             stream.recv_credit.move_window(window.saturating_add(grown));
             // What was too little to tell of a large window may be all that there is of a small one.
             self.settle(index);
         }
         self.config.recv_window = window;
+        Ok(())
     }
 
     /// The peer's limit for our open streams.

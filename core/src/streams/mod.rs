@@ -52,7 +52,7 @@ pub use event::{
 };
 pub use id::StreamId;
 pub use state::{StreamRecvInput, StreamRecvState, StreamSendInput, StreamSendState};
-pub use view::{RecvStatus, RefusedData, StreamMut};
+pub use view::{RecvStatus, RefusedData, StreamInfo, StreamMut};
 
 use crate::closed::Code;
 use crate::protocol::Protocol;
@@ -421,7 +421,7 @@ impl<D> Streams<D> {
         let Some(stream) = self.slab.get_mut(index) else { return };
         if stream.waits_for > 0 {
             let room = self.config.send_buffer.saturating_sub(stream.outgoing.len() as u32);
-            let pieces = stream.outgoing.chunks() < self.config.send_pieces;
+            let pieces = stream.outgoing.pieces() < self.config.send_pieces;
             if stream.send != StreamSendState::Open || (room >= stream.waits_for && pieces) {
                 stream.waits_for = 0;
                 stream.flags.set(Flags::WRITABLE);

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::chunks::Piece;
 use super::credit::{RecvCredit, SendCredit};
 use super::event::{Received, StreamEnd, StreamError};
 use super::state::{StreamRecvInput, StreamRecvState, StreamSendInput, StreamSendState};
@@ -40,6 +41,81 @@ pub enum RecvStatus {
     Finished,
     /// The stream ended otherwise.
     Ended(StreamEnd),
+}
+
+/// What one stream looks like now, without working on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamInfo {
+    /// Its name on the wire.
+    pub key: u64,
+    /// We opened it.
+    pub local: bool,
+    /// The state of the receive half.
+    pub recv: StreamRecvState,
+    /// The state of the send half.
+    pub send: StreamSendState,
+    /// What we may send.
+    pub send_credit: SendCredit,
+    /// What the peer may send.
+    pub recv_credit: RecvCredit,
+    /// Bytes received and not taken.
+    pub unread: usize,
+    /// Bytes accepted and not ordered.
+    pub unsent: usize,
+    /// Messages among them, whole or in part; in streams of bytes, pieces.
+    pub unsent_pieces: u32,
+    /// What there is to receive.
+    pub status: RecvStatus,
+    /// Why it ended, if it did.
+    pub end: Option<StreamEnd>,
+    /// When it ends by itself.
+    pub deadline: Option<Instant>,
+    /// Its share of the connection.
+    pub weight: u8,
+}
+
+impl<D> Streams<D> {
+    /// What a stream looks like; `None` if it ended and its end was taken.
+    #[must_use]
+    pub fn inspect(&self, id: StreamId) -> Option<StreamInfo> {
+        let stream = self.slab.get(self.slab.find(id)?)?;
+        Some(StreamInfo {
+            key: stream.key,
+            local: stream.flags.has(Flags::LOCAL),
+            recv: stream.recv,
+            send: stream.send,
+            send_credit: stream.send_credit,
+            recv_credit: stream.recv_credit,
+            unread: stream.incoming.len(),
+            unsent: stream.outgoing.len(),
+            unsent_pieces: stream.outgoing.pieces(),
+            status: self.status_of(stream),
+            end: ended(stream),
+            deadline: stream.deadline,
+            weight: stream.weight,
+        })
+    }
+
+    /// What there is to receive on a stream.
+    fn status_of(&self, stream: &Stream<D>) -> RecvStatus {
+        match self.chunks.front(&stream.incoming) {
+            Some((len, _)) => return RecvStatus::Data(len.max(stream.incoming.len())),
+            None if stream.recv == StreamRecvState::Finished || stream.flags.has(Flags::WHOLE) => {
+                return RecvStatus::Finished;
+            }
+            None => {}
+        }
+        match (stream.recv.is_over(), stream.end) {
+            (false, _) => RecvStatus::Nothing,
+            (true, end) => RecvStatus::Ended(end.unwrap_or(StreamEnd::Finished)),
+        }
+    }
+}
+
+/// Why a stream ended, if it did.
+fn ended<D>(stream: &Stream<D>) -> Option<StreamEnd> {
+    if stream.is_over() { Some(stream.end.unwrap_or(StreamEnd::Finished)) } else { None }
 }
 
 impl<D> StreamMut<'_, D> {
@@ -89,10 +165,10 @@ impl<D> StreamMut<'_, D> {
             return Err(StreamError::TooLarge { len: least, limit });
         }
         let room = limit.saturating_sub(stream.outgoing.len() as u32);
-        let full = stream.outgoing.chunks() >= pieces;
+        let full = stream.outgoing.pieces() >= pieces;
         if (room as usize) < least || full {
-            // Bytes wait for some room, so that a full stream is not filled byte by byte.
-            stream.waits_for = if messages || least > 1 { least.max(1) as u32 } else { (limit / 4).max(1) };
+            // Bytes wait until half is free, so that a full stream is not filled byte by byte.
+            stream.waits_for = if messages || least > 1 { least.max(1) as u32 } else { (limit / 2).max(1) };
             return Err(StreamError::Full { room: if full { 0 } else { room } });
         }
         Ok(wanted.min(room as usize))
@@ -105,7 +181,7 @@ impl<D> StreamMut<'_, D> {
             return;
         }
         *sending += u32::from(stream.outgoing.is_empty());
-        chunks.push(&mut stream.outgoing, payload, config.messages);
+        chunks.push(&mut stream.outgoing, payload, Piece::of(config.messages, true));
         self.streams.settle(self.index);
     }
 
@@ -165,18 +241,7 @@ impl<D> StreamMut<'_, D> {
     /// What there is to receive.
     #[must_use]
     pub fn status(&self) -> RecvStatus {
-        let Some(stream) = self.stream() else { return RecvStatus::Ended(StreamEnd::Lost) };
-        match self.streams.chunks.front(&stream.incoming) {
-            Some((len, _)) => return RecvStatus::Data(len.max(stream.incoming.len())),
-            None if stream.recv == StreamRecvState::Finished || stream.flags.has(Flags::WHOLE) => {
-                return RecvStatus::Finished;
-            }
-            None => {}
-        }
-        match (stream.recv.is_over(), stream.end) {
-            (false, _) => RecvStatus::Nothing,
-            (true, end) => RecvStatus::Ended(end.unwrap_or(StreamEnd::Finished)),
-        }
+        self.stream().map_or(RecvStatus::Ended(StreamEnd::Lost), |stream| self.streams.status_of(stream))
     }
 
     /// `n` bytes that were taken are dealt with: the peer may send as many more.
@@ -275,8 +340,7 @@ impl<D> StreamMut<'_, D> {
     /// Why it ended, if it did.
     #[must_use]
     pub fn end(&self) -> Option<StreamEnd> {
-        let stream = self.stream()?;
-        if stream.is_over() { Some(stream.end.unwrap_or(StreamEnd::Finished)) } else { None }
+        ended(self.stream()?)
     }
 
     /// Its deadline.

@@ -16,6 +16,9 @@ pub struct YamuxConfig {
     /// How long the answer to [`YamuxCommand::Ping`](crate::YamuxCommand::Ping) may take; then the peer is taken for
     /// dead. Default 10 s.
     pub ping_timeout: Duration,
+    /// While data comes, the round trip is measured this often, by a ping: windows grow by it, and routes change.
+    /// `None` measures once, at the beginning. Default 10 s, as the `yamux` crate.
+    pub measure_every: Option<Duration>,
     /// Bytes queued ahead of the transport, at most. What is queued is no longer chosen fairly; too little costs
     /// writes. Default 64 KiB.
     pub ahead: usize,
@@ -27,6 +30,7 @@ impl Default for YamuxConfig {
             // 256 unaccepted streams are the backlog of both known implementations.
             streams: StreamsConfig::new().acknowledge(true).max_unaccepted(256),
             ping_timeout: Duration::from_secs(10),
+            measure_every: Some(Duration::from_secs(10)),
             ahead: 64 << 10,
         }
     }
@@ -50,6 +54,13 @@ impl YamuxConfig {
     #[must_use]
     pub fn ping_timeout(mut self, ping_timeout: Duration) -> Self {
         self.ping_timeout = ping_timeout;
+        self
+    }
+
+    /// Sets how often the round trip is measured while data comes.
+    #[must_use]
+    pub fn measure_every(mut self, measure_every: Option<Duration>) -> Self {
+        self.measure_every = measure_every;
         self
     }
 

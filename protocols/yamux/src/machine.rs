@@ -86,6 +86,8 @@ pub struct Yamux {
     established: bool,
     ping: u32,
     asked: Option<Asked>,
+    /// When a ping was last sent.
+    asked_at: Option<Instant>,
     pong: Option<Duration>,
     /// Our goodbye goes after everything that was accepted.
     goodbye: Option<u32>,
@@ -125,6 +127,7 @@ impl Yamux {
             established: false,
             ping: 0,
             asked: None,
+            asked_at: None,
             pong: None,
             goodbye: None,
         })
@@ -163,6 +166,7 @@ impl Yamux {
             self.streams.accepted(id);
         }
         if header.kind == Kind::Data && header.length > 0 {
+            self.measure(cx);
             self.body = Some(Body { id, header, left: header.length as usize });
             return Ok(());
         }
@@ -236,11 +240,22 @@ impl Yamux {
     }
 
     fn ask(&mut self, cx: &mut Cx<'_, Self>, by_owner: bool) {
+        self.asked_at = Some(cx.now);
         let owner_waits = self.asked.is_some_and(|asked| asked.by_owner);
         self.ping = self.ping.wrapping_add(1);
         control(cx, Header { kind: Kind::Ping, flags: SYN, stream: 0, length: self.ping });
         if !owner_waits {
             self.asked = Some(Asked { value: self.ping, at: cx.now, by_owner });
+        }
+    }
+
+    /// Measures the round trip anew while data comes. A question that was never answered is asked again: the peer is
+    /// alive, it sends.
+    fn measure(&mut self, cx: &mut Cx<'_, Self>) {
+        let due = |every: Duration| self.asked_at.is_none_or(|at| cx.now.since(at) >= every);
+        let owner_waits = self.asked.is_some_and(|asked| asked.by_owner);
+        if !owner_waits && self.goodbye.is_none() && self.config.measure_every.is_some_and(due) {
+            self.ask(cx, false);
         }
     }
 
@@ -346,6 +361,7 @@ impl Protocol for Yamux {
                     Err(no_room) => return refuse(no_room.into()),
                 }
                 self.asked = Some(Asked { value: self.ping, at: cx.now, by_owner: true });
+                self.asked_at = Some(cx.now);
                 cx.timers.set(YamuxTimer::Pong, cx.after(self.config.ping_timeout));
                 Ok(())
             }

@@ -257,6 +257,54 @@ fn a_ping_tells_the_round_trip_or_that_the_peer_is_dead() {
     assert_eq!(alone.cause(), Some(&Cause::Timeout(TimeoutReason::KeepaliveReply)));
 }
 
+/// The pings among frames without payload, and with the payloads of data frames left out.
+fn pings(mut bytes: &[u8]) -> Vec<Header> {
+    let mut found = Vec::new();
+    while let Some((header, rest)) = bytes.split_first_chunk() {
+        let header = Header::decode(header).unwrap();
+        let payload = if header.kind == Kind::Data { header.length as usize } else { 0 };
+        bytes = &rest[payload..];
+        found.extend((header.kind == Kind::Ping).then_some(header));
+    }
+    found
+}
+
+#[test]
+fn the_round_trip_is_measured_again_while_data_comes_and_only_then() {
+    let mut server = session(Role::Server, YamuxConfig::new());
+    let at = |seconds: u64| NOW.after(core::time::Duration::from_secs(seconds));
+    let feed = |server: &mut Session<Yamux>, frames: &[Header], now| {
+        for frame in frames {
+            let mut bytes = frame.encode().to_vec();
+            if frame.kind == Kind::Data {
+                bytes.resize(bytes.len() + frame.length as usize, 7);
+            }
+            server.recv_buf().put_slice(&bytes);
+            server.received(now);
+        }
+        while server.interest().event {
+            let _ = server.poll_event(now);
+        }
+        pings(&output(server, usize::MAX))
+    };
+    assert_eq!(pings(&output(&mut server, usize::MAX)).len(), 1, "the first, at once");
+    let answer = frame(Kind::Ping, ACK, 0, 1);
+    assert!(feed(&mut server, &[frame(Kind::WindowUpdate, SYN, 1, 0), answer], NOW).is_empty());
+    assert!(feed(&mut server, &[frame(Kind::Data, 0, 1, 9)], at(9)).is_empty(), "not yet");
+    assert!(feed(&mut server, &[frame(Kind::WindowUpdate, 0, 1, 9)], at(30)).is_empty(), "no data, no measuring");
+    let second = feed(&mut server, &[frame(Kind::Data, 0, 1, 9)], at(31));
+    assert!(matches!(second[..], [Header { flags: SYN, length: 2, .. }]), "{second:?}");
+    assert!(feed(&mut server, &[frame(Kind::Data, 0, 1, 9)], at(40)).is_empty());
+    let third = feed(&mut server, &[frame(Kind::Data, 0, 1, 9)], at(41));
+    assert_eq!(third.len(), 1, "what was never answered is asked again");
+    assert!(server.cause().is_none(), "who sends is alive");
+    let never = YamuxConfig::new().measure_every(None);
+    let mut server = session(Role::Server, never);
+    output(&mut server, usize::MAX);
+    let frames = [frame(Kind::WindowUpdate, SYN, 1, 0), frame(Kind::Data, 0, 1, 9)];
+    assert!(feed(&mut server, &frames, at(100)).is_empty());
+}
+
 #[test]
 fn go_away_comes_after_everything_accepted_and_lets_the_rest_drain() {
     let (mut client, mut server) = pair();

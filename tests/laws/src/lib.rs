@@ -27,6 +27,7 @@ mod model;
 mod oracle;
 mod run;
 mod side;
+pub mod streams;
 mod subject;
 pub mod subjects;
 mod world;

@@ -1,11 +1,12 @@
 //! Whoever waits when the connection ends is woken, whatever ended it.
 
 use bytes::Bytes;
-use duologue_core::streams::{OpenError, StreamEnd, StreamError, StreamsConfig};
+use duologue_core::streams::{Multiplex, OpenError, StreamEnd, StreamError, StreamsConfig};
 use duologue_core::{CloseIntent, Code};
+use duologue_yamux::{YamuxCommand, YamuxEvent};
 use futures_util::future::RemoteHandle;
 
-use super::{Side, all, bounded, joined, sides, sides_with, spawn, undriven};
+use super::{Side, all, bounded, joined, pattern, sides, sides_with, spawn, undriven};
 
 /// A reader, a writer, an acceptor, an opener and one who waits for the end, all waiting.
 struct Waiters {
@@ -160,5 +161,54 @@ fn a_goodbye_wakes_who_waits_at_the_other_side() {
         assert!(accepting.await);
         assert!(matches!(ours.recv().await, Err(StreamEnd::Lost | StreamEnd::PeerReset(_))));
         drop(theirs);
+    });
+}
+
+#[test]
+fn a_sender_of_more_than_the_buffer_goes_on_as_soon_as_half_is_free() {
+    bounded(|| async {
+        let (client, server) = sides_with(StreamsConfig::new().send_buffer(64 << 10));
+        let (mut ours, mut theirs) = joined(&client, &server).await;
+        // The window of 256 KiB and the buffer take the beginning, and then nobody reads.
+        let data = pattern(3, 600 << 10);
+        let (sender, sent) = (ours.sender().clone(), data.clone());
+        let sending = spawn(async move {
+            let result = sender.send(sent.into()).await;
+            sender.finish();
+            result.is_ok()
+        });
+        let unsent = || {
+            client.inspect(|session| {
+                let streams = session.protocol().streams();
+                streams.ids().filter_map(|id| streams.inspect(id)).map(|info| info.unsent).sum::<usize>()
+            })
+        };
+        let mut taken = Vec::new();
+        while taken.len() < data.len() {
+            let came = theirs.recv().await.unwrap().unwrap();
+            taken.extend_from_slice(&came);
+            assert!(unsent() <= 64 << 10, "the buffer is a bound");
+        }
+        assert!(sending.await && taken == data);
+        assert!(theirs.recv().await.unwrap().is_none());
+        theirs.finish();
+        assert!(ours.recv().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn what_is_not_about_streams_is_told_and_what_nobody_takes_is_counted() {
+    bounded(|| async {
+        let (client, _server) = sides();
+        for _ in 0..3 {
+            while client.try_send(YamuxCommand::Ping).is_err() {
+                // One is on its way; its answer is told.
+                assert!(matches!(client.event().await, Some(YamuxEvent::Pong(_))));
+            }
+        }
+        assert!(matches!(client.event().await, Some(YamuxEvent::Pong(_))));
+        assert_eq!(client.missed_events(), 0);
+        client.close(CloseIntent::Goodbye(Code(0)));
+        assert!(client.event().await.is_none(), "nothing more after the end");
     });
 }

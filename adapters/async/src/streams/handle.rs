@@ -112,7 +112,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
     /// How a stream ended that is there no more.
     fn end_of(&self, id: StreamId) -> StreamEnd {
         let inner = lock(&self.inner);
-        inner.streams.get(&id).and_then(|waiting| waiting.closed).map_or(StreamEnd::Lost, |closed| closed.end)
+        inner.streams.get(id).and_then(|waiting| waiting.closed).map_or(StreamEnd::Lost, |closed| closed.end)
     }
 
     /// Registers, and looks once more: what happened before the registration wakes nobody.
@@ -129,7 +129,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
             let found = act(&mut stream);
             drop(protocol);
             if found.is_none() {
-                if let Some(waiting) = inner.streams.get_mut(&id) {
+                if let Some(waiting) = inner.streams.get_mut(id) {
                     register(waiting);
                 }
             }
@@ -151,10 +151,11 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamSender<P, T, K> {
     /// # Errors
     /// The rest of the data, and why it was not accepted.
     pub async fn send(&self, mut data: Bytes) -> Result<(), RefusedData> {
-        let whole = self.shared.inspect_config(|config| config.messages);
+        let (messages, limit) = self.shared.inspect_config(|config| (config.messages, config.send_buffer as usize));
+        // What can never fit at once goes in halves of the buffer: while one is sent, the next is there.
+        let most = if messages || data.len() <= limit { data.len() } else { (limit / 2).max(1) };
         loop {
-            let limit = self.shared.inspect_config(|config| config.send_buffer) as usize;
-            let piece = if whole { data.len() } else { data.len().min(limit) };
+            let piece = data.len().min(most);
             let part = data.slice(..piece);
             let sent = poll_fn(|cx| {
                 self.shared.wait(
@@ -330,7 +331,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
     }
 
     fn drop_stream_handle(&self, id: StreamId, gone: impl FnOnce(&mut Waiting) -> bool, last: impl FnOnce()) {
-        let was_last = lock(&self.inner).streams.get_mut(&id).is_some_and(gone);
+        let was_last = lock(&self.inner).streams.get_mut(id).is_some_and(gone);
         if was_last {
             last();
         }
@@ -343,7 +344,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Clone for StreamSender<P, T, K> 
     fn clone(&self) -> Self {
         let mut inner = lock(&self.shared.inner);
         inner.handles += 1;
-        if let Some(waiting) = inner.streams.get_mut(&self.id) {
+        if let Some(waiting) = inner.streams.get_mut(self.id) {
             waiting.senders += 1;
         }
         drop(inner);

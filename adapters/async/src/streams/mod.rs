@@ -7,10 +7,13 @@
 //! [`MuxOptions::dropped`]; a receiver that goes away before the end wants nothing more of its stream. When the last
 //! handle of the connection is gone it closes in order.
 
+mod events;
 mod handle;
 mod io;
+mod options;
+mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -18,46 +21,22 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use duologue_core::driver::{Timekeeper, Transport};
-use duologue_core::streams::{Multiplex, OpenError, StreamClosed, StreamEnd, StreamEvent, StreamId};
+use duologue_core::streams::{Multiplex, OpenError, StreamEnd, StreamEvent, StreamId};
 use duologue_core::{CloseIntent, Closed, Code, Event, Protocol, Session};
 
 use crate::connection::Connection;
 use crate::hub::lock;
 use crate::open::Open;
 
+use events::Told;
+use table::{Table, Waiting};
+
+pub use options::MuxOptions;
+
 pub use handle::{MuxStream, StreamReceiver, StreamSender};
 
 /// Events handed out before other tasks get their turn.
 const BUDGET: usize = 128;
-
-/// What the handles do by themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MuxOptions {
-    /// The code of the reset, or the stop, that says that a handle was dropped. Default 8, HTTP/2's CANCEL.
-    pub dropped: Code,
-}
-
-impl Default for MuxOptions {
-    fn default() -> Self {
-        Self { dropped: Code(8) }
-    }
-}
-
-impl MuxOptions {
-    /// The defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the code that says that a handle was dropped.
-    #[must_use]
-    pub fn dropped(mut self, dropped: Code) -> Self {
-        self.dropped = dropped;
-        self
-    }
-}
 
 /// One connection of many streams. Clones are the same connection.
 pub struct Mux<P: Multiplex, T: Transport, K: Timekeeper> {
@@ -78,7 +57,7 @@ pub(crate) struct Shared<P: Multiplex, T: Transport, K: Timekeeper> {
 pub(crate) struct Inner<P: Multiplex, T: Transport, K: Timekeeper> {
     open: Open<P, T, K>,
     /// The streams that handles exist for, or will when they are accepted.
-    streams: BTreeMap<StreamId, Waiting>,
+    streams: Table,
     incoming: VecDeque<StreamId>,
     acceptors: Vec<Waker>,
     openers: Vec<Waker>,
@@ -87,6 +66,8 @@ pub(crate) struct Inner<P: Multiplex, T: Transport, K: Timekeeper> {
     /// Connection handles and stream handles.
     handles: usize,
     over: bool,
+    /// What the protocol tells besides its streams, where nobody else hears it.
+    told: Told<P::Event>,
     /// Who hears what the protocol tells besides its streams.
     beside: Option<Box<dyn Beside<P>>>,
 }
@@ -99,19 +80,6 @@ pub(crate) trait Beside<P: Protocol>: Send {
 
     /// Nothing more will be told.
     fn over(&mut self, wakes: &mut Vec<Waker>);
-}
-
-/// Who waits for one stream, and how it ended.
-#[derive(Default)]
-struct Waiting {
-    reader: Option<Waker>,
-    writers: Vec<Waker>,
-    closed: Option<StreamClosed>,
-    /// It was opened here, or accepted.
-    taken: bool,
-    /// Handles that exist for it.
-    senders: usize,
-    receivers: usize,
 }
 
 /// Who polls again while it waits takes no second place.
@@ -144,7 +112,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
     ) -> (Self, MuxTask<P, T, K>) {
         let inner = Inner {
             open: connection.open,
-            streams: BTreeMap::new(),
+            streams: Table::default(),
             incoming: VecDeque::new(),
             acceptors: Vec::new(),
             openers: Vec::new(),
@@ -152,6 +120,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
             task: None,
             handles: 1,
             over: false,
+            told: Told::new(options.events),
             beside,
         };
         let shared = Arc::new(Shared { inner: Mutex::new(inner), options });
@@ -257,8 +226,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
         self.shared.act(|inner| inner.open.abort(code));
     }
 
-    /// Sends a command of the protocol's own. What the protocol tells besides its streams (a pong, a response) is thrown
-    /// away here; where that is needed, work on the streams through `Connection::protocol_mut` instead.
+    /// Sends a command of the protocol's own. What it tells in answer comes by [`event`](Self::event).
     ///
     /// # Errors
     /// As [`Session::send`].
@@ -311,8 +279,11 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
     fn act<R>(&self, act: impl FnOnce(&mut Inner<P, T, K>) -> R) -> R {
         let mut inner = lock(&self.inner);
         let result = act(&mut inner);
-        let interest = inner.open.session().interest();
-        let moved = interest.event || interest.write || interest.shutdown_write || interest.release.is_some();
+        // A task that was woken and did not run yet looks by itself; asking for every message would cost as much as it.
+        let moved = inner.task.is_some() && {
+            let interest = inner.open.session().interest();
+            interest.event || interest.write || interest.shutdown_write || interest.release.is_some()
+        };
         let task = if moved { inner.task.take() } else { None };
         drop(inner);
         if let Some(task) = task {
@@ -346,7 +317,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
 impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
     /// One sender and one receiver exist for a stream from now on.
     fn adopt(&mut self, id: StreamId) {
-        let waiting = self.streams.entry(id).or_default();
+        let waiting = self.streams.entry(id);
         waiting.taken = true;
         waiting.senders = 1;
         waiting.receivers = 1;
@@ -359,33 +330,35 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
                 return self.dispatch(event, wakes);
             }
         }
-        if let Some(beside) = &mut self.beside {
-            beside.told(event, &mut wakes.0);
+        match (&mut self.beside, event) {
+            (Some(beside), event) => beside.told(event, &mut wakes.0),
+            (None, Event::App(event)) => self.told.put(event, wakes),
+            (None, _) => {}
         }
     }
 
     fn dispatch(&mut self, event: StreamEvent, wakes: &mut Wakes) {
         match event {
             StreamEvent::Opened(id) => {
-                self.streams.insert(id, Waiting::default());
+                self.streams.entry(id);
                 self.incoming.push_back(id);
                 wakes.0.append(&mut self.acceptors);
             }
-            StreamEvent::Readable(id) => wakes.0.extend(self.streams.get_mut(&id).and_then(|w| w.reader.take())),
+            StreamEvent::Readable(id) => wakes.0.extend(self.streams.get_mut(id).and_then(|w| w.reader.take())),
             StreamEvent::Writable(id) => {
-                if let Some(waiting) = self.streams.get_mut(&id) {
+                if let Some(waiting) = self.streams.get_mut(id) {
                     wakes.0.append(&mut waiting.writers);
                 }
             }
             StreamEvent::Closed(id, closed) => {
-                if let Some(waiting) = self.streams.get_mut(&id) {
+                if let Some(waiting) = self.streams.get_mut(id) {
                     waiting.closed = Some(closed);
                     wakes.0.extend(waiting.reader.take());
                     wakes.0.append(&mut waiting.writers);
                     // Nothing is left of a stream that the peer took back before anybody took it; keeping them all
                     // would let the peer fill our memory.
                     if !waiting.taken && matches!(closed.end, StreamEnd::PeerReset(_)) {
-                        self.streams.remove(&id);
+                        self.streams.remove(id);
                         self.incoming.retain(|other| *other != id);
                     }
                     self.forget_if_unused(id);
@@ -399,8 +372,8 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
     /// A stream that ended and that nobody holds.
     fn forget_if_unused(&mut self, id: StreamId) {
         let unused = |w: &Waiting| w.closed.is_some() && w.taken && w.senders == 0 && w.receivers == 0;
-        if self.streams.get(&id).is_some_and(unused) {
-            self.streams.remove(&id);
+        if self.streams.get(id).is_some_and(unused) {
+            self.streams.remove(id);
         }
     }
 
@@ -409,6 +382,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
         if let Some(beside) = &mut self.beside {
             beside.over(&mut wakes.0);
         }
+        self.told.over(wakes);
         wakes.0.append(&mut self.acceptors);
         wakes.0.append(&mut self.openers);
         wakes.0.append(&mut self.enders);

@@ -459,7 +459,7 @@ fn a_window_lowered_below_what_is_in_flight_takes_what_was_sent_before() {
     let (mut pair, a, b) = shrunk_under_way();
     assert_eq!(pair.a.at(a).credit().0.available(), -60);
     pair.exchange();
-    pair.b.streams.set_recv_window(20);
+    pair.b.streams.set_recv_window(20).unwrap();
     let credit = pair.b.at(b).credit().1;
     assert_eq!((credit.available(), credit.held(), credit.window()), (-60, 80, 20));
     assert_eq!(pair.b.at(b).buffered().0, 80, "nothing that came is lost, and nothing more came");
@@ -475,7 +475,7 @@ fn a_window_lowered_below_what_is_in_flight_takes_what_was_sent_before() {
 fn a_negative_window_recovers_once_enough_was_released() {
     let (mut pair, a, b) = shrunk_under_way();
     pair.exchange();
-    pair.b.streams.set_recv_window(20);
+    pair.b.streams.set_recv_window(20).unwrap();
     assert_eq!(pair.b.drain(b).len(), 80);
     pair.exchange();
     assert_eq!(pair.b.drain(b).len(), 10, "the rest follows");
@@ -495,7 +495,7 @@ fn credit_that_a_lowered_window_makes_due_is_told_though_nothing_more_comes() {
     pair.exchange();
     assert_eq!(pair.b.at(b).credit().1.returnable(), 45, "less than half of the window is not told yet");
     pair.a.streams.set_send_window(20).unwrap();
-    pair.b.streams.set_recv_window(20);
+    pair.b.streams.set_recv_window(20).unwrap();
     assert_eq!(pair.a.at(a).credit().0.available(), -25);
     pair.a.send(a, b"more");
     pair.exchange();
@@ -507,14 +507,39 @@ fn a_window_of_nothing_stops_the_peer_and_raising_it_lets_it_go_on() {
     let mut pair = Pair::new(StreamsConfig::new().recv_window(100).send_window(100).max_recv_window(100));
     let (a, b) = pair.stream();
     pair.a.streams.set_send_window(0).unwrap();
-    pair.b.streams.set_recv_window(0);
+    pair.b.streams.set_recv_window(0).unwrap();
     pair.a.send(a, b"waits");
     pair.exchange();
     assert_eq!(pair.b.at(b).recv(9), Received::Nothing);
     pair.a.streams.set_send_window(3).unwrap();
-    pair.b.streams.set_recv_window(3);
+    pair.b.streams.set_recv_window(3).unwrap();
     pair.exchange();
     assert_eq!(pair.b.drain(b), b"wai");
     pair.exchange();
     assert_eq!(pair.b.drain(b), b"ts");
+}
+
+#[test]
+fn a_window_that_the_wire_cannot_express_is_an_error_and_changes_nothing() {
+    let config = StreamsConfig::new().largest_window(1000).recv_window(100).send_window(100);
+    let config = config.connection_send_window(1000).connection_recv_window(1000).max_recv_window(800);
+    let mut pair = Pair::new(config);
+    let (a, b) = pair.stream();
+    pair.b.streams.set_rtt(Duration::from_millis(5));
+    for _ in 0..3 {
+        pair.a.send(a, &[1; 100]);
+        pair.exchange();
+        pair.b.drain(b);
+        pair.exchange();
+    }
+    let grown = pair.b.at(b).credit().1.window() - 100;
+    assert!(grown >= 100, "{grown}");
+    let before = pair.b.at(b).credit();
+    let refused = pair.b.streams.set_recv_window(1001 - grown);
+    assert_eq!(refused, Err(StreamsError::Window { name: "recv_window", window: 1001, limit: 1000 }));
+    assert!(pair.b.streams.set_recv_window(u32::MAX).is_err());
+    assert_eq!((pair.b.at(b).credit(), pair.b.streams.config().recv_window), (before, 100));
+    pair.b.streams.set_recv_window(1000 - grown).unwrap();
+    assert_eq!(pair.b.at(b).credit().1.window(), 1000);
+    assert_eq!(pair.b.at(b).credit().1.available(), before.1.available() + i64::from(900 - grown));
 }

@@ -2,6 +2,7 @@
 
 mod adversary;
 mod behaviour;
+mod exhaustive;
 mod tables;
 
 use alloc::collections::VecDeque;
