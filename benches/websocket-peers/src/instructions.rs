@@ -44,7 +44,7 @@ fn echoes(quick: bool) -> io::Result<Counts> {
 fn echoed(peer: Peer, connections: usize, messages: usize) -> io::Result<i64> {
     let child = Child::counted(peer)?;
     let mut load = Load::open(peer, child.address(), connections)?;
-    load.echo(messages, 1)?;
+    load.echo(messages)?;
     child.collected().map(u64::cast_signed)
 }
 
@@ -59,7 +59,8 @@ fn jobs(quick: bool) -> io::Result<Counts> {
         eprintln!("instructions, memory: {} {figures:?}", parse.name());
         rows.push((parse.name(), figures));
     }
-    let title = "In memory: instructions per message (of parsing without the copying of the reads)".to_owned();
+    let title =
+        "In memory: instructions per message (parse: without the copying; large, in place: in parts)".to_owned();
     Ok(Counts { title, columns: columns.to_vec(), rows })
 }
 

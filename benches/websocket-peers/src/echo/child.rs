@@ -133,7 +133,7 @@ pub(super) fn cores() -> Option<(usize, usize)> {
     *CORES.get_or_init(|| {
         let allowed = sched_getaffinity(None).ok()?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-        Some((cores.next()?, cores.last()?))
+        Some((cores.next()?, cores.next_back()?))
     })
 }
 

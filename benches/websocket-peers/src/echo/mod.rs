@@ -28,33 +28,25 @@ pub(crate) const PEERS: [Peer; 9] = [
     Peer::Wtx,
 ];
 
-/// How many connections, and how many messages are missing from a window before it is filled again.
-///
-/// On one connection that is filled at once, a fast server is woken for each few messages, and a slow one finds many: the
-/// more it has to do, the fewer system calls it pays for. Filled by halves, everybody reads the same batches.
-pub(crate) const LOADS: [(usize, usize); 3] = [(1, 1), (1, IN_FLIGHT / 2), (64, 1)];
-
 /// Server CPU per message of every contestant, in rounds over all of them.
-pub(crate) fn compare((connections, refill): (usize, usize), rounds: usize, messages: usize) -> io::Result<Table> {
+pub(crate) fn compare(connections: usize, rounds: usize, messages: usize) -> io::Result<Table> {
     let children = PEERS.iter().map(|peer| Child::start(*peer)).collect::<io::Result<Vec<_>>>()?;
     let mut series: Vec<_> = PEERS.iter().map(|peer| Series::new(peer.name(), None)).collect();
     if let Some((_, load)) = cores() {
         pin(load)?;
     }
     for round in 1..=rounds {
-        eprint!("echo, {connections} connections, refilled by {refill}, round {round} of {rounds}:");
+        eprint!("echo, {connections} connections, round {round} of {rounds}:");
         for (child, series) in children.iter().zip(&mut series) {
             let messages = if writes_each(child.peer()) { messages / 10 } else { messages };
-            let spent = measure(child, connections, refill, messages)?;
+            let spent = measure(child, connections, messages)?;
             eprint!(" {spent:.0}");
             series.rounds.push(spent);
         }
         eprintln!(" ns");
     }
     let plural = if connections == 1 { "" } else { "s" };
-    let batches = if refill > 1 { ", refilled by halves" } else { "" };
-    let title =
-        format!("Echo of 64 bytes, 256 in flight, {connections} connection{plural}{batches}: server CPU per message");
+    let title = format!("Echo of 64 bytes, 256 in flight, {connections} connection{plural}: server CPU per message");
     Ok(Table { title, series })
 }
 
@@ -64,12 +56,12 @@ pub(crate) fn writes_each(peer: Peer) -> bool {
 }
 
 /// Connections are opened and warmed up before the clock starts, and closed after it stopped.
-fn measure(child: &Child, connections: usize, refill: usize, messages: usize) -> io::Result<f64> {
+fn measure(child: &Child, connections: usize, messages: usize) -> io::Result<f64> {
     let mut load = Load::open(child.peer(), child.address(), connections)?;
-    load.echo(2 * IN_FLIGHT, refill)?;
+    load.echo(2 * IN_FLIGHT)?;
     let before = cpu_of(child.pid())?;
     let each = messages.div_ceil(connections).max(1);
-    load.echo(each, refill)?;
+    load.echo(each)?;
     let spent = cpu_of(child.pid())? - before;
     Ok(spent as f64 / (each * connections) as f64)
 }
@@ -92,9 +84,8 @@ mod tests {
             let address = told.recv().unwrap();
             if *peer != Peer::Bare {
                 let mut load = Load::open(*peer, address, 3).unwrap();
-                load.echo(1000, 1).unwrap();
-                load.echo(7, 1).unwrap();
-                load.echo(1000, IN_FLIGHT / 2).unwrap();
+                load.echo(1000).unwrap();
+                load.echo(7).unwrap();
             }
         }
     }
@@ -105,6 +96,6 @@ mod tests {
         thread::spawn(|| crate::servers::serve(Peer::ByHandPrefix, move |address| tell.send(address).is_ok()));
         let mut load = Load::open(Peer::ByHandPrefix, told.recv().unwrap(), 1).unwrap();
         load.expect_otherwise();
-        assert_eq!(load.echo(10, 1).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(load.echo(10).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

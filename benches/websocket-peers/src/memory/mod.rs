@@ -19,6 +19,7 @@ mod nexus;
 mod others;
 mod sans_io;
 #[path = "../../../src/websocket/wire.rs"]
+#[allow(dead_code, reason = "shared with the benchmarks of the main workspace, which use more of it in tests")]
 mod wire;
 mod wtx;
 

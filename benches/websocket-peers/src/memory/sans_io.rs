@@ -37,12 +37,11 @@ pub(super) fn parse(wire: &Wire) -> u64 {
                     }
                 }
                 Some(WebsocketFrameEvent::PayloadChunk { .. }) => {}
-                Some(WebsocketFrameEvent::End { frame_info, .. }) => {
-                    if frame_info.fin && !message.is_empty() {
-                        note(&mut sum, &message);
-                        message.clear();
-                    }
+                Some(WebsocketFrameEvent::End { frame_info, .. }) if frame_info.fin && !message.is_empty() => {
+                    note(&mut sum, &message);
+                    message.clear();
                 }
+                Some(WebsocketFrameEvent::End { .. }) => {}
             }
         }
     });

@@ -1,6 +1,5 @@
 //! What the example `websocket_echo` does, with the default limits, for weighing; `echo` measures the example itself.
 
-use std::io;
 use std::sync::Arc;
 
 use ::tokio::net::TcpListener;
@@ -26,11 +25,9 @@ fn server(listener: TcpListener, delivery: Delivery) -> (Server, Arc<ServerHands
 
 async fn owned(mut connection: Served<WebSocket>) {
     while let Some(event) = connection.next_event().await {
-        if let SessionEvent::App(Event::Binary(data)) = event {
-            if let Err(refused) = connection.send(Command::Binary(data)).await {
-                let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("an answer was refused: {refused}\n"));
-                return;
-            }
+        let SessionEvent::App(Event::Binary(data)) = event else { continue };
+        if connection.send(Command::Binary(data)).await.is_err() {
+            return;
         }
     }
 }
