@@ -216,7 +216,7 @@ impl SendQueue {
         self.command = Command { open: true, written: 0, held: 0 };
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(&mut self) {
         let written = self.command.written;
         if written > 0 {

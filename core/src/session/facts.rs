@@ -267,6 +267,7 @@ impl<P: Protocol> Session<P> {
 
     /// Asks for the release, once; only an abort overrides a graceful one.
     pub(super) fn ask_release(&mut self, how: Release) {
+        self.plain = false;
         self.note_phase();
         if self.release != Some(Release::Abort) {
             self.release = Some(how);

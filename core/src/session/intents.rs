@@ -98,6 +98,14 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub(super) fn after_command(&mut self, now: Instant) {
         self.after_protocol(now);
+        let waits = self.blocked || (self.starved && !self.rx.is_empty());
+        if waits || self.is_unsettled() {
+            self.settle_command(now);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_command(&mut self, now: Instant) {
         // The command may have unblocked the decoder: an answer was due before the next request.
         if self.starved && !self.rx.is_empty() && self.event.is_none() {
             self.starved = false;
@@ -120,6 +128,7 @@ impl<P: Protocol> Session<P> {
     }
 
     pub(super) fn move_send(&mut self, input: SendInput) {
+        self.plain = false;
         if let Some(next) = self.send.on(input) {
             self.send = next;
             self.writable = false;

@@ -131,6 +131,8 @@ pub struct Session<P: Protocol> {
     event: Option<P::Event>,
     /// Messages that timers made.
     late: VecDeque<P::Event>,
+    /// Nothing is under way but plain traffic: calls on the hot path need not settle. False is always safe.
+    plain: bool,
     /// `decode` asked for more and nothing that could change its mind happened since.
     starved: bool,
     /// It asked for a command of the application instead: see [`Cx::await_command`].
@@ -236,6 +238,7 @@ impl<P: Protocol> Session<P> {
             send: SendState::Open,
             event: None,
             late: VecDeque::new(),
+            plain: false,
             starved: true,
             blocked: false,
             stuck: 0,

@@ -48,15 +48,16 @@ impl WebSocket {
             }
             return Ok(());
         }
-        let key = cx.rng.next_u32().to_ne_bytes();
-        let [a, b, c, d] = key;
-        let mask = |copy: &mut [u8]| wire::apply_mask(copy, key);
-        if len < 126 {
-            cx.tx.message(6 + len)?.put_changed_behind(&[first, MASK | low, a, b, c, d], bytes, mask);
+        let key = cx.rng.next_u32();
+        // As one number: compilers take bytes apart that come from one.
+        let (size, marks) = if len < 126 {
+            (6, u64::from(MASK | low) << 8 | u64::from(key) << 16)
         } else {
-            let header = [first, MASK | 126, high, low, a, b, c, d];
-            cx.tx.message(8 + len)?.put_changed_behind(&header, bytes, mask);
-        }
+            (8, u64::from(MASK | 126) << 8 | u64::from((len as u16).swap_bytes()) << 16 | u64::from(key) << 32)
+        };
+        let header = (u64::from(first) | marks).to_le_bytes();
+        let mut out = cx.tx.message(size + len)?;
+        out.put_changed_behind(header.get(..size).unwrap_or_default(), bytes, |copy| wire::mask(copy, key));
         Ok(())
     }
 
