@@ -294,7 +294,8 @@ pub enum Delivery {
     /// As owned events from `poll_event`. One message is decoded ahead.
     #[default]
     Owned,
-    /// By a handler that sees each message in place: `Session::handle`. Nothing is decoded ahead.
+    /// By a handler that sees each message in place: `Session::handle`. Nothing is decoded ahead. What comes before the
+    /// session is established is an event all the same, so that whoever opens it needs no handler.
     InPlace,
 }
 

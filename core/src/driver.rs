@@ -403,8 +403,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
 
 impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Hands messages to `handler` in place until there is something else to tell: [`Event::PeerFinished`],
-    /// [`Event::Writable`], [`Event::Closed`], the last message of a stream that ended without its end mark; `None`
-    /// after the end. See [`Session::handle`] for `reply_room`.
+    /// [`Event::Writable`], [`Event::Closed`], a message of the opening, the last message of a stream that ended without
+    /// its end mark; `None` after the end. See [`Session::handle`] for `reply_room`.
     pub fn poll_handle<H>(
         &mut self,
         cx: &mut Context<'_>,
@@ -417,7 +417,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
         for _ in 0..ROUNDS {
             self.lend_send();
             let handled = self.session.handle(self.now, reply_room, BATCH, |view, replies| handler(view, replies));
-            // Under in-place delivery this brings everything but messages.
+            // Under in-place delivery this brings everything but messages behind the opening.
             if let Some(event) = self.session.poll_event(self.now) {
                 return Poll::Ready(Some(event));
             }

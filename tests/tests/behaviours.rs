@@ -9,7 +9,7 @@ use duologue_core::{
     Operation, Phase, RecvState, Release, SendError, SendState, Session, Side, TimeoutReason, Timeouts, WhyNot,
 };
 use duologue_laws::Role;
-use duologue_laws::subjects::{ChatEvent, ChatProtocol, GreeterProtocol};
+use duologue_laws::subjects::{ChatEvent, ChatProtocol, GreeterNote, GreeterProtocol};
 
 mod pump;
 
@@ -49,8 +49,45 @@ fn the_message_that_completes_the_opening_can_be_answered_in_place() {
     let config = Config::new().delivery(Delivery::InPlace);
     let mut session = open(GreeterProtocol::new(Role::Client), config);
     hear(&mut session, b"HELO\n");
-    session.handle(START, 0, 1, |_, replies| assert_eq!(replies.send(b"hi"), Ok(())));
+    assert_eq!(session.handle(START, 0, 1, |_, _| {}), 0, "what opened the conversation was not taken yet");
+    assert_eq!(events(&mut session, START), [Event::App(GreeterNote::Ready)]);
+    assert_eq!(session.send_in_place(START, b"hi"), Ok(()));
     assert_eq!(output(&mut session, START).0, b"OK\n\x02hi");
+}
+
+#[test]
+fn an_opening_in_place_needs_no_handler_and_frames_behind_it_wait_for_one() {
+    for cut in 1..=7 {
+        let config = Config::new().delivery(Delivery::InPlace);
+        let mut session = open(GreeterProtocol::new(Role::Client), config);
+        let (first, rest) = b"HELO\n\x01a".split_at(cut);
+        hear(&mut session, first);
+        let mut told = events(&mut session, START);
+        hear(&mut session, rest);
+        told.extend(events(&mut session, START));
+        assert_eq!(told, [Event::App(GreeterNote::Ready)], "cut at {cut}");
+        assert!(session.is_established());
+        assert_eq!(session.send_in_place(START, b"hi"), Ok(()));
+        let mut seen = 0;
+        let mut see = |note: GreeterNote<&[u8]>| seen += usize::from(note == GreeterNote::Frame(&b"a"[..]));
+        assert_eq!(session.handle(START, 0, 8, |note, _| see(note)), 1);
+        assert_eq!(seen, 1, "the frame, in place");
+        assert_eq!(output(&mut session, START).0, b"OK\n\x02hi");
+    }
+}
+
+#[test]
+fn an_opening_in_place_that_is_wrong_or_cut_off_ends_without_a_handler() {
+    let open_in_place = || open(GreeterProtocol::new(Role::Client), Config::new().delivery(Delivery::InPlace));
+    let mut session = open_in_place();
+    hear(&mut session, b"HALLO\n");
+    let _ = events(&mut session, START);
+    assert_eq!(session.cause().map(Cause::kind), Some("violation"));
+    let mut session = open_in_place();
+    hear(&mut session, b"HEL");
+    session.received_eof(START);
+    let _ = events(&mut session, START);
+    assert_eq!(session.cause().map(Cause::kind), Some("truncated"));
 }
 
 #[test]

@@ -132,8 +132,12 @@ fn take_in_place<P: InPlace<Event: std::fmt::Debug>, E: std::fmt::Debug>(
     session: &mut Session<P>,
     own: impl Fn(P::View<'_>) -> E,
 ) -> Vec<String> {
+    // What belongs to the opening is an event under either delivery.
+    let mut taken = polled(session);
     let handled = pump::handled(session, NOW, own);
-    handled.iter().map(|event| format!("App({event:?})")).chain(polled(session)).collect()
+    taken.extend(handled.iter().map(|event| format!("App({event:?})")));
+    taken.extend(polled(session));
+    taken
 }
 
 fn any_bytes(most: u64) -> impl Fn(&mut Rng) -> Vec<u8> {

@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use super::{Kind, SendQueue};
 
+/// Bytes that [`Writer::put_changed`] changes at a time.
+const BLOCK: usize = 128;
+
 /// Writes one message or answer into the reserved room. What goes beyond the reservation is not written, and ends
 /// the session with [`ReservationBroken`](crate::Misuse::ReservationBroken): it is a bug of the protocol's implementation.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Writer<'_> {
     }
 
     /// Appends a copy of `bytes` that `change` alters (masking, for one). It is given one piece of the copy after the
-    /// other: each but the last is 64 bytes long.
+    /// other: each but the last is 128 bytes long.
     #[inline]
     pub fn put_changed(&mut self, bytes: &[u8], change: impl Fn(&mut [u8])) {
         self.put_changed_behind(&[], bytes, change);
@@ -52,9 +55,9 @@ impl Writer<'_> {
             self.queue.make_room(total);
             let copied = &mut self.queue.copied;
             copied.extend_from_slice(header);
-            // Changed on the way, in registers.
+            // Whole blocks are changed on the way.
             let mut rest = bytes;
-            while let Some((block, behind)) = rest.split_first_chunk::<64>() {
+            while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
                 let mut block = *block;
                 change(&mut block);
                 copied.extend_from_slice(&block);

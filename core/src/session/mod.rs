@@ -26,7 +26,7 @@ use core::fmt;
 use bytes::BytesMut;
 
 use crate::closed::{Cause, Closed, Phase, Release, Side};
-use crate::config::{Config, Delivery, LimitsError};
+use crate::config::{Config, LimitsError};
 use crate::halves::{RecvState, SendState};
 use crate::protocol::{Cx, Link, Protocol};
 use crate::recv_buf::RecvBuf;
@@ -105,7 +105,7 @@ enum Opening {
 /// | ask what it wants now | [`interest`](Self::interest): as often as you like, and again after every other call |
 /// | say what happened | [`received`](Self::received), [`received_eof`](Self::received_eof), [`transmitted`](Self::transmitted), [`shutdown_done`](Self::shutdown_done), [`transport_failed`](Self::transport_failed), [`released`](Self::released), [`handle_timeout`](Self::handle_timeout) |
 /// | want something | [`send`](Self::send), [`finish`](Self::finish), [`shutdown_read`](Self::shutdown_read), [`close`](Self::close), [`abort`](Self::abort) |
-/// | take what came | [`poll_event`](Self::poll_event), and [`handle`](Self::handle) under [`Delivery::InPlace`] |
+/// | take what came | [`poll_event`](Self::poll_event), and [`handle`](Self::handle) under [`Delivery::InPlace`](crate::Delivery::InPlace) |
 ///
 /// All but the questions take the time of the call, from one clock that never goes back (a time earlier than the last
 /// one counts as the last one). It ends exactly once, with [`Event::Closed`], after its transport was
@@ -377,7 +377,7 @@ impl<P: Protocol> Session<P> {
         self.event.is_some()
             || !self.late.is_empty()
             || self.protocol.has_event()
-            || (self.config.delivery == Delivery::InPlace && self.can_decode())
+            || (self.is_in_place() && self.can_decode())
     }
 
     /// When a byte last moved in either direction, or when the session started.

@@ -69,11 +69,8 @@ impl<P: Protocol> Session<P> {
     /// itself is never held up by messages that nobody has taken yet, up to the first of them.
     #[inline]
     pub(super) fn decode_ahead(&mut self, now: Instant) {
-        if self.config.delivery == Delivery::InPlace {
-            return;
-        }
         // Messages that timers made meanwhile are taken before further ones of a peer that never pauses.
-        while self.event.is_none() && self.late.is_empty() && self.can_decode() {
+        while self.event.is_none() && self.late.is_empty() && self.can_decode() && !self.is_in_place() {
             // Stored as it comes: moving it once more is what costs most here.
             self.event = self.protocol.decode_short(&mut self.rx);
             if self.event.is_none() {
@@ -101,6 +98,12 @@ impl<P: Protocol> Session<P> {
                 self.event = self.take_step(now, before, other);
             }
         }
+    }
+
+    /// Messages are handled where they lie. Those of the opening are events: who opens a conversation needs no handler.
+    #[inline]
+    pub(super) fn is_in_place(&self) -> bool {
+        self.config.delivery == Delivery::InPlace && self.opening == Opening::Established
     }
 
     /// What a decoding step means for the session; the message, if it made one.
@@ -346,7 +349,8 @@ impl<P: InPlace> Session<P> {
     /// many. Before each, at least `reply_room` bytes must be free in the send queue; otherwise it stops, and goes
     /// on when it is called after bytes were transmitted. With a `reply_room` of 0 it never waits for that.
     ///
-    /// Only for sessions made with [`Delivery::InPlace`]; otherwise messages are events and this does nothing.
+    /// Only for sessions made with [`Delivery::InPlace`]; otherwise messages are events and this does nothing. It waits
+    /// for the end of the opening, whose messages are events too, and until those were taken.
     #[inline]
     pub fn handle<H>(&mut self, now: Instant, reply_room: usize, budget: usize, mut handler: H) -> usize
     where
@@ -354,7 +358,7 @@ impl<P: InPlace> Session<P> {
     {
         let now = self.observe(now);
         let mut handled = 0;
-        if self.config.delivery != Delivery::InPlace {
+        if !self.is_in_place() || self.event.is_some() {
             return handled;
         }
         let reply_room = reply_room.min(self.tx.limit());
@@ -395,7 +399,7 @@ impl<P: InPlace> Session<P> {
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
-        let open = self.link.established && self.send == SendState::Open;
+        let open = self.send == SendState::Open;
         let mut handled = 0;
         while handled < budget && self.has_reply_room(reply_room) {
             let Some(view) = self.protocol.decode_short_in_place(&mut self.rx) else { break };
@@ -429,8 +433,7 @@ impl<P: InPlace> Session<P> {
     {
         Some(Ok(match self.protocol.decode_in_place(&mut context!(self, now), &mut self.rx) {
             Ok(Step::Event(view)) => {
-                // The message itself may have completed the opening.
-                let open = self.link.established && self.send == SendState::Open;
+                let open = self.send == SendState::Open;
                 let cx = context!(self, now);
                 let wanted_room = &mut self.wanted_room;
                 handler(view, &mut Replies { protocol: &mut self.protocol, cx, open, wanted_room });

@@ -168,7 +168,7 @@ impl WebSocket {
     }
 
     fn write_control(&mut self, cx: &mut Cx<'_, Self>, opcode: u8, body: &[u8]) {
-        let key = self.new_mask(cx);
+        let key = self.new_mask(cx.rng);
         let header = HeaderBytes::new(FIN | opcode, body.len(), key);
         let mut out = cx.tx.control(HeaderBytes::size(body.len(), key.is_some()) + body.len());
         out.put_slice(header.as_slice());

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use bytes::BufMut;
-use duologue_core::{Delivery, Event as SessionEvent, Instant, Session};
+use duologue_core::{Event as SessionEvent, Instant, Session};
 use duologue_websocket::{Command, Event, Violation, WebSocket};
 
 pub(crate) const STEPS: usize = 100_000;
@@ -73,33 +73,42 @@ impl Server {
 
     /// Takes what there is, and answers it.
     pub(crate) fn take(&mut self) {
-        let (now, echo) = (self.now, self.echo);
-        if self.session.config().delivery == Delivery::InPlace {
-            self.session.handle(now, 0, STEPS, |event, replies| {
-                let answer = match event {
-                    Event::Text(text) => Command::Text(text),
-                    Event::Binary(data) => Command::Binary(data),
-                    _ => return,
-                };
-                if echo {
-                    replies.send(answer).expect("there is room for the echo");
-                }
-            });
-        }
         for _ in 0..STEPS {
-            let Some(event) = self.session.poll_event(now) else { return };
-            let answer = match &event {
-                SessionEvent::App(Event::Text(text)) => Some(Command::Text(text.clone())),
-                SessionEvent::App(Event::Binary(data)) => Some(Command::Binary(data.clone())),
-                _ => None,
-            };
-            if let Some(answer) = answer.filter(|_| echo) {
-                // After a Close that was decoded ahead it is too late.
-                let _ = self.session.send(now, answer);
+            // What opens the conversation is an event under either delivery.
+            if self.handle() == 0 && !self.poll() {
+                return;
             }
-            self.told.push(event);
         }
         panic!("events without end");
+    }
+
+    fn handle(&mut self) -> usize {
+        let echo = self.echo;
+        self.session.handle(self.now, 0, STEPS, |event, replies| {
+            let answer = match event {
+                Event::Text(text) => Command::Text(text),
+                Event::Binary(data) => Command::Binary(data),
+                _ => return,
+            };
+            if echo {
+                replies.send(answer).expect("there is room for the echo");
+            }
+        })
+    }
+
+    fn poll(&mut self) -> bool {
+        let Some(event) = self.session.poll_event(self.now) else { return false };
+        let answer = match &event {
+            SessionEvent::App(Event::Text(text)) => Some(Command::Text(text.clone())),
+            SessionEvent::App(Event::Binary(data)) => Some(Command::Binary(data.clone())),
+            _ => None,
+        };
+        if let Some(answer) = answer.filter(|_| self.echo) {
+            // After a Close that was decoded ahead it is too late.
+            let _ = self.session.send(self.now, answer);
+        }
+        self.told.push(event);
+        true
     }
 
     /// Plays a stream, and FIN behind it: every answer, and whether the side ended with FIN.
