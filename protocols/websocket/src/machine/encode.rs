@@ -67,7 +67,12 @@ impl WebSocket {
     }
 
     #[inline(never)]
-    fn write_other<B: AsBytes>(&mut self, tx: &mut SendQueue, rng: &mut Rng, command: &Command<B>) -> Result<(), Refusal> {
+    fn write_other<B: AsBytes>(
+        &mut self,
+        tx: &mut SendQueue,
+        rng: &mut Rng,
+        command: &Command<B>,
+    ) -> Result<(), Refusal> {
         match command {
             Command::Part(part) => self.write_part(tx, rng, part),
             Command::Ping(body) => self.write_signal(tx, rng, PING, body.payload()),
@@ -86,7 +91,13 @@ impl WebSocket {
     }
 
     #[inline(never)]
-    fn write_whole(&mut self, tx: &mut SendQueue, rng: &mut Rng, opcode: Opcode, payload: Payload<'_>) -> Result<(), Refusal> {
+    fn write_whole(
+        &mut self,
+        tx: &mut SendQueue,
+        rng: &mut Rng,
+        opcode: Opcode,
+        payload: Payload<'_>,
+    ) -> Result<(), Refusal> {
         if self.sending.is_some() {
             return Err(IN_PARTS);
         }
@@ -128,7 +139,13 @@ impl WebSocket {
         Ok(())
     }
 
-    fn write_signal(&mut self, tx: &mut SendQueue, rng: &mut Rng, opcode: u8, body: Payload<'_>) -> Result<(), Refusal> {
+    fn write_signal(
+        &mut self,
+        tx: &mut SendQueue,
+        rng: &mut Rng,
+        opcode: u8,
+        body: Payload<'_>,
+    ) -> Result<(), Refusal> {
         if body.len() > MAX_CONTROL {
             return Err(Refusal::Invalid("pings and pongs have at most 125 bytes"));
         }
@@ -136,7 +153,13 @@ impl WebSocket {
     }
 
     #[inline]
-    fn write_frame(&mut self, tx: &mut SendQueue, rng: &mut Rng, first: u8, payload: Payload<'_>) -> Result<(), Refusal> {
+    fn write_frame(
+        &mut self,
+        tx: &mut SendQueue,
+        rng: &mut Rng,
+        first: u8,
+        payload: Payload<'_>,
+    ) -> Result<(), Refusal> {
         let len = payload.len();
         if self.role == Role::Server {
             let mut out = tx.message(HeaderBytes::size(len, false) + len)?;
