@@ -54,7 +54,10 @@ impl<P: Protocol> Session<P> {
                 self.linger_left = self.linger_left.saturating_sub(new as u64);
             }
         }
-        self.settle(now);
+        self.decode_ahead(now);
+        if self.is_unsettled() {
+            self.settle(now);
+        }
     }
 
     /// The peer's FIN was read. It comes after the bytes before it.
