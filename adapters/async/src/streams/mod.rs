@@ -123,7 +123,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
     /// Takes a connection over. Spawn the task.
     pub fn new(connection: Connection<P, T, K>, options: MuxOptions) -> (Self, MuxTask<P, T, K>) {
         let inner = Inner {
-            open: connection.open,
+            open: *connection.open,
             streams: BTreeMap::new(),
             incoming: VecDeque::new(),
             acceptors: Vec::new(),
