@@ -2,16 +2,14 @@
 
 use bytes::Bytes;
 use duologue_core::{Cx, Refusal};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
 use super::{Exchange, Reading, Server};
 use crate::DONE;
 use crate::limits::Continue;
 use crate::message::{Body, Response};
 use crate::timer::Timer;
-use crate::wire::{
-    BodyEncoder, Count, Digits, Gather, Out, Pace, field, fields, is_framing, names_token, owned, put_data, put_end,
-};
+use crate::wire::{BodyEncoder, Count, Digits, Gather, Out, Pace, Survey, field, fields, owned, put_data, put_end};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -46,19 +44,27 @@ enum Connection {
 
 impl Server {
     pub(super) fn respond(&mut self, cx: &mut Cx<'_, Self>, response: &Response) -> Result<(), Refusal> {
-        let plan = self.plan(response).map_err(Refusal::Invalid)?;
-        let mut count = Count::default();
-        put_head(&mut count, response, &plan);
+        let survey = Survey::of(&response.headers);
+        let plan = self.plan(response, survey).map_err(Refusal::Invalid)?;
         let body = match &response.body {
             Body::Full(body) if plan.writes_body => Some(body),
             _ => None,
         };
-        let mut out = cx.tx.message(count.0 + body.map_or(0, Bytes::len))?;
+        let len = body.map_or(0, Bytes::len);
+        let mut out = cx.tx.message(head_len(response, &plan, survey) + len)?;
+        let copied = out.copies(len);
         let mut gather = Gather::new(&mut out);
         put_head(&mut gather, response, &plan);
-        gather.flush();
-        if let Some(body) = body {
-            out.put_bytes(body.clone());
+        match body {
+            Some(body) if copied => {
+                gather.put(body);
+                gather.flush();
+            }
+            Some(body) => {
+                gather.flush();
+                out.put_bytes(body.clone());
+            }
+            None => gather.flush(),
         }
         drop(out);
         cx.timers.clear(Timer::Answer);
@@ -100,7 +106,8 @@ impl Server {
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS || response.body != Body::Empty {
             return Err(Refusal::Invalid("an interim response is 1xx, not 101, and without content"));
         }
-        if is_framing(&response.headers) {
+        let survey = Survey::of(&response.headers);
+        if survey.frames {
             return Err(Refusal::Invalid("Content-Length and Transfer-Encoding are written by the session"));
         }
         match self.front()? {
@@ -115,9 +122,7 @@ impl Server {
             closes: false,
             upgrades: false,
         };
-        let mut count = Count::default();
-        put_head(&mut count, response, &plan);
-        let mut out = cx.tx.message(count.0)?;
+        let mut out = cx.tx.message(head_len(response, &plan, survey))?;
         let mut gather = Gather::new(&mut out);
         put_head(&mut gather, response, &plan);
         gather.flush();
@@ -232,8 +237,8 @@ impl Server {
         }
     }
 
-    fn plan(&self, response: &Response) -> Result<Plan, &'static str> {
-        let Response { status, headers, body } = response;
+    fn plan(&self, response: &Response, survey: Survey) -> Result<Plan, &'static str> {
+        let Response { status, headers: _, body } = response;
         let front = match self.front() {
             Ok(Some(front)) => *front,
             Err(Refusal::Invalid(why)) => return Err(why),
@@ -250,7 +255,7 @@ impl Server {
         if upgrades && matches!(self.reading, Reading::Body(_)) {
             return Err("the request's content has to come first");
         }
-        if is_framing(headers) {
+        if survey.frames {
             return Err("Content-Length and Transfer-Encoding are written by the session");
         }
         let bare = upgrades || *status == StatusCode::NO_CONTENT;
@@ -275,8 +280,7 @@ impl Server {
             Body::Stream if unwritten => (Framing::Chunked, Some(BodyEncoder::Unwritten)),
             Body::Stream => (Framing::Chunked, Some(BodyEncoder::Chunked)),
         };
-        let says_close = names_token(headers, &header::CONNECTION, "close");
-        let closes = says_close
+        let closes = survey.closes
             || self.drains_with_this()
             || !front.keep_alive
             // The client may have sent somebody else's bytes ahead into the tunnel it did not get: they are no request
@@ -287,7 +291,7 @@ impl Server {
             || encoder == Some(BodyEncoder::UntilClose)
             || (body.is_complete() && self.leftover_is_too_much());
         let connection = match (closes && !upgrades, front.http10) {
-            (true, _) if says_close => Connection::Unsaid,
+            (true, _) if survey.closes => Connection::Unsaid,
             (true, _) => Connection::Close,
             (false, true) => Connection::KeepAlive,
             (false, false) => Connection::Unsaid,
@@ -306,8 +310,23 @@ impl Server {
     }
 }
 
+/// The bytes of a head whose fields were surveyed.
+fn head_len(response: &Response, plan: &Plan, survey: Survey) -> usize {
+    let mut count = Count::default();
+    put_status(&mut count, response.status);
+    put_framing(&mut count, plan);
+    count.0 + survey.len
+}
+
 fn put_head(out: &mut impl Out, response: &Response, plan: &Plan) {
-    match response.status {
+    put_status(out, response.status);
+    fields(out, &response.headers);
+    put_framing(out, plan);
+}
+
+#[inline]
+fn put_status(out: &mut impl Out, status: StatusCode) {
+    match status {
         StatusCode::OK => out.put(b"HTTP/1.1 200 OK\r\n"),
         status => {
             out.put(b"HTTP/1.1 ");
@@ -317,7 +336,11 @@ fn put_head(out: &mut impl Out, response: &Response, plan: &Plan) {
             out.put(b"\r\n");
         }
     }
-    fields(out, &response.headers);
+}
+
+/// What the session says itself, and the empty line.
+#[inline]
+fn put_framing(out: &mut impl Out, plan: &Plan) {
     match plan.connection {
         Connection::Unsaid => {}
         Connection::Close => out.put(b"connection: close\r\n"),

@@ -2,11 +2,22 @@
 
 use bytes::Bytes;
 use duologue_core::{Payload, Refusal, SendQueue, Writer};
-use http::HeaderMap;
+use http::{HeaderMap, header};
+
+use super::fields::names;
 
 /// Where bytes of a head go.
 pub(crate) trait Out {
     fn put(&mut self, bytes: &[u8]);
+
+    /// One field line.
+    #[inline]
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        self.put(name);
+        self.put(b": ");
+        self.put(value);
+        self.put(b"\r\n");
+    }
 }
 
 /// Counts what would be written.
@@ -56,15 +67,60 @@ impl Out for Gather<'_, '_> {
             None => self.out.put_slice(bytes),
         }
     }
+
+    #[inline]
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        let len = name.len() + value.len() + FIELD_MARKS;
+        let place = self.buffer.get_mut(self.len..self.len.saturating_add(len));
+        if let Some((place, rest)) = place.and_then(|place| place.split_at_mut_checked(name.len())) {
+            if let Some(([colon, space, value_place @ ..], [cr, lf])) = rest.split_last_chunk_mut::<2>() {
+                place.copy_from_slice(name);
+                (*colon, *space, *cr, *lf) = (b':', b' ', b'\r', b'\n');
+                value_place.copy_from_slice(value);
+                self.len += len;
+                return;
+            }
+        }
+        self.put(name);
+        self.put(b": ");
+        self.put(value);
+        self.put(b"\r\n");
+    }
 }
+
+/// Bytes of a field line beside its name and its value.
+const FIELD_MARKS: usize = 4;
 
 /// One field line.
 #[inline]
 pub(crate) fn field(out: &mut impl Out, name: &str, value: &[u8]) {
-    out.put(name.as_bytes());
-    out.put(b": ");
-    out.put(value);
-    out.put(b"\r\n");
+    out.field(name.as_bytes(), value);
+}
+
+/// What the fields of a message to be sent say, gathered in one pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Survey {
+    /// Bytes of all field lines.
+    pub(crate) len: usize,
+    /// One of them frames the message: those are this crate's.
+    pub(crate) frames: bool,
+    /// Connection names close.
+    pub(crate) closes: bool,
+}
+
+impl Survey {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut survey = Self::default();
+        for (name, value) in headers {
+            survey.len += name.as_str().len() + value.len() + FIELD_MARKS;
+            if *name == header::CONNECTION {
+                survey.closes |= names(value, "close");
+            } else {
+                survey.frames |= *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING;
+            }
+        }
+        survey
+    }
 }
 
 /// All field lines of a map.
@@ -89,6 +145,7 @@ pub(crate) struct Digits {
 }
 
 impl Digits {
+    #[inline]
     pub(crate) fn decimal(number: u64) -> Self {
         Self::of(number, 10)
     }
@@ -97,6 +154,7 @@ impl Digits {
         Self::of(number, 16)
     }
 
+    #[inline(always)]
     fn of(mut number: u64, base: u64) -> Self {
         let mut digits = Self { bytes: [b'0'; 20], start: 20 };
         for place in digits.bytes.iter_mut().rev() {

@@ -1,6 +1,6 @@
 //! What the header fields say about framing, the connection and expectations (RFC 9112, sections 6 and 9).
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::Violation;
 
@@ -112,7 +112,12 @@ impl Facts {
 
 /// Whether a list field names this token.
 pub(crate) fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut elements = headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    headers.get_all(name).iter().any(|value| names(value, token))
+}
+
+/// Whether the value of a list field names this token.
+pub(crate) fn names(value: &HeaderValue, token: &str) -> bool {
+    let mut elements = value.as_bytes().split(|b| *b == b',');
     elements.any(|element| trim(element).eq_ignore_ascii_case(token.as_bytes()))
 }
 
