@@ -92,6 +92,8 @@ pub struct Driver<P: Protocol, T, K> {
     looked: bool,
     /// The last send read it.
     sent: bool,
+    /// The last read took all there was: the next one is not worth a buffer before the transport has said so.
+    drained: bool,
     /// What the timekeeper waits for: at or before the session's deadline, so traffic never re-arms it.
     armed: Option<Instant>,
     rounds: u64,
@@ -118,7 +120,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Drives `session` over `transport`.
     pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
         let now = timekeeper.now();
-        Self { session, transport, timekeeper, now, looked: false, sent: false, armed: None, rounds: 0 }
+        Self { session, transport, timekeeper, now, looked: false, sent: false, drained: false, armed: None, rounds: 0 }
     }
 
     /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
@@ -357,7 +359,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             return Round::Moved;
         }
         if self.session.wants_buffers().0 {
-            if self.transport.poll_readable(cx).is_pending() {
+            // Who was woken probably reads something, and who has just read does not.
+            if core::mem::take(&mut self.drained) && self.transport.poll_readable(cx).is_pending() {
                 return Round::Blocked;
             }
             if let Some(unused) = self.transport.take_buffer().and_then(|buffer| self.session.lend_recv(buffer)) {
@@ -367,6 +370,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         let round = match self.transport.poll_read(cx, &mut self.session.recv_buf()) {
             Poll::Ready(result) => {
                 let now = self.look();
+                self.drained = true;
                 match result {
                     Ok(0) => self.session.received_eof(now),
                     Ok(_) => self.session.received(now),

@@ -5,7 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use duologue_async::{Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, is_quiet};
+use duologue_async::{
+    Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, is_quiet, set_listener_options,
+};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
 use crate::clock::Clock;
@@ -31,6 +33,10 @@ impl Runtime for Tokio {
 
     fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
         listener.local_addr()
+    }
+
+    fn prepare(listener: &TcpListener, options: &Options) -> bool {
+        set_listener_options(listener, options)
     }
 
     fn reset(stream: TcpStream) {

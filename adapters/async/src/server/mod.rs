@@ -79,7 +79,8 @@ impl<R: Runtime> Server<R> {
         Ok(Self::from_listener(R::bind(address).await?, options))
     }
 
-    /// Serves on a listener made elsewhere: inherited, or with socket options of its own.
+    /// Serves on a listener made elsewhere: inherited, or with socket options of its own. Where accepted sockets take options
+    /// over from it, those of `options` are set on it.
     #[must_use]
     pub fn from_listener(listener: R::Listener, options: Options) -> Self {
         let seats = Arc::new(Seats::new(|| R::clock().now()));
@@ -111,7 +112,7 @@ impl<R: Runtime> Server<R> {
     /// Accepts until it is drained, and spawns one task per connection that runs `handler`. A handler that returns
     /// before its connection is closed drops it, see [`Connection`]. A panic in a handler ends its connection only.
     /// Dropping this future ends every connection at once.
-    pub async fn serve<P, M, H, F>(self, make_protocol: M, handler: H) -> DrainReport
+    pub async fn serve<P, M, H, F>(mut self, make_protocol: M, handler: H) -> DrainReport
     where
         P: Protocol,
         M: Fn(SocketAddr) -> P,
@@ -119,6 +120,7 @@ impl<R: Runtime> Server<R> {
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = StopOnDrop(Arc::clone(&self.seats));
+        self.options.inherited = R::prepare(&self.listener, &self.options);
         let mut pause = FIRST_PAUSE;
         let mut leaving = Leaving::new();
         let end = loop {

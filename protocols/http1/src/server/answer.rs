@@ -9,7 +9,9 @@ use crate::DONE;
 use crate::limits::Continue;
 use crate::message::{Body, Response};
 use crate::timer::Timer;
-use crate::wire::{BodyEncoder, Count, Digits, Gather, Out, Pace, Survey, field, fields, owned, put_data, put_end};
+use crate::wire::{
+    BodyEncoder, Count, Digits, Gather, Out, Pace, Small, Survey, field, fields, owned, put_data, put_end,
+};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -50,23 +52,7 @@ impl Server {
             Body::Full(body) if plan.writes_body => Some(body),
             _ => None,
         };
-        let len = body.map_or(0, Bytes::len);
-        let mut out = cx.tx.message(head_len(response, &plan, survey) + len)?;
-        let copied = out.copies(len);
-        let mut gather = Gather::new(&mut out);
-        put_head(&mut gather, response, &plan);
-        match body {
-            Some(body) if copied => {
-                gather.put(body);
-                gather.flush();
-            }
-            Some(body) => {
-                gather.flush();
-                out.put_bytes(body.clone());
-            }
-            None => gather.flush(),
-        }
-        drop(out);
+        write(cx, response, &plan, body)?;
         cx.timers.clear(Timer::Answer);
         self.last_answer = plan.closes;
         if plan.upgrades {
@@ -122,11 +108,7 @@ impl Server {
             closes: false,
             upgrades: false,
         };
-        let mut out = cx.tx.message(head_len(response, &plan, survey))?;
-        let mut gather = Gather::new(&mut out);
-        put_head(&mut gather, response, &plan);
-        gather.flush();
-        drop(out);
+        write(cx, response, &plan, None)?;
         if status == StatusCode::CONTINUE {
             self.continued(cx);
         }
@@ -310,23 +292,32 @@ impl Server {
     }
 }
 
-/// The bytes of a head whose fields were surveyed.
-fn head_len(response: &Response, plan: &Plan, survey: Survey) -> usize {
+/// Writes a head, and the content that goes with it. What is small is put together beside the queue, in one go: the queue
+/// wants to know the length first.
+fn write(cx: &mut Cx<'_, Server>, response: &Response, plan: &Plan, body: Option<&Bytes>) -> Result<(), Refusal> {
+    let mut small = Small::new();
+    put_head(&mut small, response, plan);
+    if let Some(body) = body {
+        small.put(body);
+    }
+    if let Some(bytes) = small.bytes() {
+        cx.tx.message(bytes.len())?.put_slice(bytes);
+        return Ok(());
+    }
     let mut count = Count::default();
-    put_status(&mut count, response.status);
-    put_framing(&mut count, plan);
-    count.0 + survey.len
+    put_head(&mut count, response, plan);
+    let mut out = cx.tx.message(count.0 + body.map_or(0, Bytes::len))?;
+    let mut gather = Gather::new(&mut out);
+    put_head(&mut gather, response, plan);
+    gather.flush();
+    if let Some(body) = body {
+        out.put_bytes(body.clone());
+    }
+    Ok(())
 }
 
 fn put_head(out: &mut impl Out, response: &Response, plan: &Plan) {
-    put_status(out, response.status);
-    fields(out, &response.headers);
-    put_framing(out, plan);
-}
-
-#[inline]
-fn put_status(out: &mut impl Out, status: StatusCode) {
-    match status {
+    match response.status {
         StatusCode::OK => out.put(b"HTTP/1.1 200 OK\r\n"),
         status => {
             out.put(b"HTTP/1.1 ");
@@ -336,11 +327,7 @@ fn put_status(out: &mut impl Out, status: StatusCode) {
             out.put(b"\r\n");
         }
     }
-}
-
-/// What the session says itself, and the empty line.
-#[inline]
-fn put_framing(out: &mut impl Out, plan: &Plan) {
+    fields(out, &response.headers);
     match plan.connection {
         Connection::Unsaid => {}
         Connection::Close => out.put(b"connection: close\r\n"),

@@ -67,24 +67,56 @@ impl Out for Gather<'_, '_> {
             None => self.out.put_slice(bytes),
         }
     }
+}
+
+/// A small message, made before it is known how long it is.
+#[derive(Debug)]
+pub(crate) struct Small {
+    buffer: [u8; SMALL],
+    /// More than the buffer's length if it did not fit.
+    len: usize,
+}
+
+const SMALL: usize = 512;
+
+impl Small {
+    pub(crate) const fn new() -> Self {
+        Self { buffer: [0; SMALL], len: 0 }
+    }
+
+    /// All that was put, unless it is more than fits.
+    #[inline]
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        self.buffer.get(..self.len)
+    }
+
+    /// Room for `len` further bytes.
+    #[inline]
+    fn place(&mut self, len: usize) -> Option<&mut [u8]> {
+        let start = self.len;
+        self.len = start.saturating_add(len);
+        self.buffer.get_mut(start..self.len)
+    }
+}
+
+impl Out for Small {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.place(bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
 
     #[inline]
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        let len = name.len() + value.len() + FIELD_MARKS;
-        let place = self.buffer.get_mut(self.len..self.len.saturating_add(len));
+        let place = self.place(name.len().saturating_add(value.len()).saturating_add(FIELD_MARKS));
         if let Some((place, rest)) = place.and_then(|place| place.split_at_mut_checked(name.len())) {
             if let Some(([colon, space, value_place @ ..], [cr, lf])) = rest.split_last_chunk_mut::<2>() {
                 place.copy_from_slice(name);
                 (*colon, *space, *cr, *lf) = (b':', b' ', b'\r', b'\n');
                 value_place.copy_from_slice(value);
-                self.len += len;
-                return;
             }
         }
-        self.put(name);
-        self.put(b": ");
-        self.put(value);
-        self.put(b"\r\n");
     }
 }
 
@@ -100,8 +132,6 @@ pub(crate) fn field(out: &mut impl Out, name: &str, value: &[u8]) {
 /// What the fields of a message to be sent say, gathered in one pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Survey {
-    /// Bytes of all field lines.
-    pub(crate) len: usize,
     /// One of them frames the message: those are this crate's.
     pub(crate) frames: bool,
     /// Connection names close.
@@ -112,7 +142,6 @@ impl Survey {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut survey = Self::default();
         for (name, value) in headers {
-            survey.len += name.as_str().len() + value.len() + FIELD_MARKS;
             if *name == header::CONNECTION {
                 survey.closes |= names(value, "close");
             } else {

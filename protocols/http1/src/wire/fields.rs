@@ -153,31 +153,24 @@ pub(crate) const fn is_token(byte: u8) -> bool {
 
 /// The bytes of a host and a port, as a URI writes them; nothing is allowed.
 fn is_host(value: &[u8]) -> bool {
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b':'
-                    | b'['
-                    | b']'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b';'
-                    | b'='
-            )
-    };
-    value.iter().all(|byte| allowed(*byte))
+    value.iter().all(|byte| HOST[usize::from(*byte)])
 }
+
+const HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-._~:[]%!$&'()*+;=";
+    let mut mark = 0;
+    while mark < marks.len() {
+        table[marks[mark] as usize] = true;
+        mark += 1;
+    }
+    table
+};
 
 /// Whether a trailer section may not have this field: it would change how the message was framed or routed, or is taken
 /// for a header that was checked.

@@ -147,6 +147,10 @@ fn target(head: &Bytes, path: &str, method: &Method, limits: &Limits) -> Result<
     if path.len() > limits.target {
         return Err(Violation::TargetTooLong { limit: limits.target });
     }
+    // The most frequent target, without a share in the head.
+    if path == "/" && *method != Method::CONNECT {
+        return Ok(Uri::default());
+    }
     // A fragment is never sent, and the URI type would drop it silently.
     if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(Violation::Target);
