@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use duologue_async::{
-    Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, is_quiet, set_listener_options,
+    Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, has_tcp_options, is_quiet,
+    set_listener_options,
 };
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
@@ -37,6 +38,10 @@ impl Runtime for Tokio {
 
     fn prepare(listener: &TcpListener, options: &Options) -> bool {
         set_listener_options(listener, options)
+    }
+
+    fn is_prepared(stream: &TcpStream, options: &Options) -> bool {
+        has_tcp_options(stream, options)
     }
 
     fn reset(stream: TcpStream) {

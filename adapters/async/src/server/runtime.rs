@@ -32,10 +32,16 @@ pub trait Runtime: Sized + 'static {
     /// The system does not tell.
     fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr>;
 
-    /// Prepares a listener before its first connection, and tells whether accepted sockets take over what `options` says
-    /// about TCP. False, the default: it is set on each.
+    /// Sets what `options` says about TCP on the listener, and tells whether accepted sockets may take it over from there.
+    /// False, the default: it is set on each.
     fn prepare(listener: &Self::Listener, options: &Options) -> bool {
         let _ = (listener, options);
+        false
+    }
+
+    /// Whether an accepted socket has taken over what `options` says about TCP.
+    fn is_prepared(stream: &Self::Stream, options: &Options) -> bool {
+        let _ = (stream, options);
         false
     }
 
