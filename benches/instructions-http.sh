@@ -7,6 +7,7 @@
 # A load is keep-alive (one connection), keep-alive-64 (64 connections that ask at the same time) or connect (a connection for
 # each request, HTTP/1.0 as ab asks). PROFILE=DIRECTORY keeps what callgrind wrote of the longer run of each.
 set -eu
+shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 
 few=1024
@@ -80,7 +81,7 @@ collected() { # name, load, requests: instructions of the whole run
     : > "$log"
     valgrind --tool=callgrind --callgrind-out-file="$work/$1-$2" "${command[@]}" 2> "$log" &
     process=$!
-    for _ in $(seq 300); do grep -q serving "$log" && break; sleep 0.1; done
+    for _ in $(seq 300); do grep -q "^serving on .*:[0-9]" "$log" && break; sleep 0.1; done
     local url
     url="$(sed -n 's/^serving on //p' "$log")"
     timeout 120 python3 "$work/ask.py" "$2" "${url##*:}" "$3" >&2
