@@ -38,7 +38,7 @@ serve() { # name, command...
     "$@" 2> "$log" &
     process=$!
     processes+=("$process")
-    for _ in $(seq 100); do grep -q serving "$log" && break; sleep 0.05; done
+    for _ in $(seq 100); do grep -q "^serving on .*:[0-9]" "$log" && break; sleep 0.05; done
     url="$(sed -n 's/^serving on //p' "$log")"
     [ -n "$url" ] || { echo "a server did not start: $*" >&2; exit 1; }
 }

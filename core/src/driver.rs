@@ -13,7 +13,7 @@ use bytes::buf::Limit;
 use crate::closed::{CloseIntent, Code, Release};
 use crate::error::{SendError, TransportFault};
 use crate::protocol::{InPlace, Protocol};
-use crate::session::{Event, Interest, ProtocolMut, Replies, Session};
+use crate::session::{Event, ProtocolMut, Replies, Session};
 use crate::time::Instant;
 
 /// Rounds of writing and reading before other tasks get their turn.
@@ -50,6 +50,14 @@ pub trait Transport {
     /// Lets the transport go: [`Release::Abort`] resets it where that exists.
     fn poll_release(&mut self, cx: &mut Context<'_>, how: Release) -> Poll<()>;
 
+    /// Whether there may be something to read: asked before a buffer is taken, so that who waits holds none. `Pending`
+    /// promises that [`poll_read`](Self::poll_read) would say the same, and has registered the waker as it would.
+    /// `Ready`, the default, promises nothing.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
     /// An empty buffer for the session, from a pool if there is one. None lets the session allocate its own.
     fn take_buffer(&mut self) -> Option<BytesMut> {
         None
@@ -78,8 +86,14 @@ pub struct Driver<P: Protocol, T, K> {
     session: Session<P>,
     transport: T,
     timekeeper: K,
-    /// The clock as of the last round.
+    /// The clock as it was last read.
     now: Instant,
+    /// It was read in this round, or by a send since the last one: what is done now happens at that time.
+    looked: bool,
+    /// The last send read it.
+    sent: bool,
+    /// The last read took all there was: the next one is not worth a buffer before the transport has said so.
+    drained: bool,
     /// What the timekeeper waits for: at or before the session's deadline, so traffic never re-arms it.
     armed: Option<Instant>,
     rounds: u64,
@@ -106,7 +120,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Drives `session` over `transport`.
     pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
         let now = timekeeper.now();
-        Self { session, transport, timekeeper, now, armed: None, rounds: 0 }
+        Self { session, transport, timekeeper, now, looked: false, sent: false, drained: false, armed: None, rounds: 0 }
     }
 
     /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
@@ -121,10 +135,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
                 return Poll::Ready(None);
             }
             let round = self.round(cx);
-            // The clock was read in this round.
-            let event = self.session.poll_event(self.now);
-            if event.is_some() {
-                return Poll::Ready(event);
+            // If the clock was not read in this round, nothing happened that could be told.
+            if self.session.has_event() {
+                let event = self.session.poll_event(self.now);
+                if event.is_some() {
+                    return Poll::Ready(event);
+                }
             }
             match round {
                 Round::Moved => {}
@@ -137,6 +153,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// An event that is there already, without any input or output.
     #[inline]
     pub fn next_ready(&mut self) -> Option<Event<P::Event, P::Violation>> {
+        if !self.session.has_event() {
+            return None;
+        }
         let now = self.send_time();
         self.session.poll_event(now)
     }
@@ -145,8 +164,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Ready once nothing is queued any more or the session can send no more; registers the waker otherwise.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
-            let Interest { event: _, read: _, write, shutdown_write, release, deadline: _ } = self.session.interest();
-            if !write && !shutdown_write && release.is_none() {
+            let session = &self.session;
+            if !session.wants_write() && !session.wants_shutdown() && session.wants_release().is_none() {
                 return Poll::Ready(());
             }
             if self.round(cx) == Round::Blocked {
@@ -166,9 +185,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// Writes what is queued once, if the transport takes it now. It waits for nothing: poll something else afterwards.
+    #[inline]
     pub fn poll_write_once(&mut self, cx: &mut Context<'_>) {
         if self.session.wants_write() {
-            self.refresh();
+            // Right behind a send that read the clock its time will do.
+            self.looked = core::mem::take(&mut self.sent);
             let _ = self.write(cx);
         }
     }
@@ -265,26 +286,23 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// One write, one read, one look at the clock. Input and output come before time-outs: after a long sleep of the
-    /// whole process what the peer said meanwhile counts.
+    /// whole process what the peer said meanwhile counts. The clock is read once something happened, and not before.
+    ///
+    /// What is asked here, wish by wish, is [`Interest`]: looking for the earliest deadline costs most of that.
     fn round(&mut self, cx: &mut Context<'_>) -> Round {
         self.rounds += 1;
-        let now = self.refresh();
-        let Interest { event: _, read, write, shutdown_write: _, release, deadline: _ } = self.session.interest();
-        if let Some(how) = release {
+        (self.looked, self.sent) = (false, false);
+        if let Some(how) = self.session.wants_release() {
             return self.release(cx, how);
         }
+        let read = self.session.wants_read();
+        let written = self.session.wants_write() && self.write(cx) == Round::Moved;
         let mut moved = false;
-        let written = write && self.write(cx) == Round::Moved;
         if self.session.wants_shutdown() {
-            match self.transport.poll_shutdown_write(cx) {
-                Poll::Ready(Ok(())) => self.session.shutdown_done(now),
-                Poll::Ready(Err(fault)) => self.session.transport_failed(now, fault),
-                Poll::Pending => {}
-            }
-            moved |= !self.session.wants_shutdown();
+            moved = self.shut_down_write(cx) == Round::Moved;
         }
         moved |= read && self.read(cx) == Round::Moved;
-        moved |= self.keep_time(cx) == Round::Moved;
+        moved |= self.keep_time(cx, moved) == Round::Moved;
         match (moved, written) {
             (true, _) => Round::Moved,
             (false, true) if self.more_after_write(read) => Round::Moved,
@@ -296,17 +314,38 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Whether a round in which only output moved left anything to do at once. The read of that round was refused, if
     /// one was wanted, and so has its waker.
     fn more_after_write(&self, read_refused: bool) -> bool {
-        let Interest { event, read, write, shutdown_write, release, deadline: _ } = self.session.interest();
-        event || write || shutdown_write || release.is_some() || (read && !read_refused)
+        let session = &self.session;
+        session.has_event()
+            || session.wants_write()
+            || session.wants_shutdown()
+            || session.wants_release().is_some()
+            || (session.wants_read() && !read_refused)
+    }
+
+    fn shut_down_write(&mut self, cx: &mut Context<'_>) -> Round {
+        let result = match self.transport.poll_shutdown_write(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => return Round::Blocked,
+        };
+        let now = self.look();
+        match result {
+            Ok(()) => self.session.shutdown_done(now),
+            Err(fault) => self.session.transport_failed(now, fault),
+        }
+        if self.session.wants_shutdown() { Round::Blocked } else { Round::Moved }
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Round {
         let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
         let filled = self.session.transmit(&mut slices);
-        match self.transport.poll_write(cx, &slices[..filled]) {
-            Poll::Ready(Ok(n)) => self.session.transmitted(self.now, n),
-            Poll::Ready(Err(fault)) => self.session.transport_failed(self.now, fault),
+        let result = match self.transport.poll_write(cx, &slices[..filled]) {
+            Poll::Ready(result) => result,
             Poll::Pending => return Round::Blocked,
+        };
+        let now = self.look();
+        match result {
+            Ok(n) => self.session.transmitted(now, n),
+            Err(fault) => self.session.transport_failed(now, fault),
         }
         if let Some(buffer) = self.session.reclaim_send() {
             self.transport.give_buffer(buffer);
@@ -320,21 +359,23 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             return Round::Moved;
         }
         if self.session.wants_buffers().0 {
+            // Who was woken probably reads something, and who has just read does not.
+            if core::mem::take(&mut self.drained) && self.transport.poll_readable(cx).is_pending() {
+                return Round::Blocked;
+            }
             if let Some(unused) = self.transport.take_buffer().and_then(|buffer| self.session.lend_recv(buffer)) {
                 self.transport.give_buffer(unused);
             }
         }
         let round = match self.transport.poll_read(cx, &mut self.session.recv_buf()) {
-            Poll::Ready(Ok(0)) => {
-                self.session.received_eof(self.now);
-                Round::Moved
-            }
-            Poll::Ready(Ok(_)) => {
-                self.session.received(self.now);
-                Round::Moved
-            }
-            Poll::Ready(Err(fault)) => {
-                self.session.transport_failed(self.now, fault);
+            Poll::Ready(result) => {
+                let now = self.look();
+                self.drained = true;
+                match result {
+                    Ok(0) => self.session.received_eof(now),
+                    Ok(_) => self.session.received(now),
+                    Err(fault) => self.session.transport_failed(now, fault),
+                }
                 Round::Moved
             }
             Poll::Pending => Round::Blocked,
@@ -346,14 +387,27 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// Waits for the session's deadline. What is armed earlier is left alone and looks again when it comes, so that
-    /// a deadline that traffic moves back every message costs nothing.
-    fn keep_time(&mut self, cx: &mut Context<'_>) -> Round {
-        let Some(deadline) = self.session.interest().deadline else { return Round::Blocked };
-        if deadline.at <= self.now {
+    /// a deadline that traffic moves back every message costs nothing: while something moves, not even a look at the
+    /// timer, because somebody polls again before anything is waited for.
+    fn keep_time(&mut self, cx: &mut Context<'_>, moved: bool) -> Round {
+        let deadline = self.session.deadline_at();
+        debug_assert_eq!(deadline, self.session.interest().deadline.map(|deadline| deadline.at));
+        let Some(deadline) = deadline else { return Round::Blocked };
+        // A reading of this round is after its input and output.
+        let passed = if self.looked { Some(self.now) } else { None };
+        if passed.is_some_and(|now| deadline <= now) {
             self.session.handle_timeout(self.now);
             return Round::Moved;
         }
-        let at = self.armed.filter(|armed| *armed > self.now && *armed <= deadline.at).unwrap_or(deadline.at);
+        let at = match self.armed {
+            Some(armed) if armed <= deadline && passed.is_none_or(|now| now < armed) => {
+                if moved {
+                    return Round::Blocked;
+                }
+                armed
+            }
+            _ => deadline,
+        };
         self.armed = Some(at);
         match self.timekeeper.poll_until(cx, at) {
             Poll::Ready(()) => {
@@ -383,15 +437,24 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         Round::Moved
     }
 
-    /// The time for an intent: read anew unless output queued before proves that the last reading is recent.
+    /// The time for an intent: read anew unless output queued since the last round proves that the last reading is
+    /// recent.
     #[inline]
     fn send_time(&mut self) -> Instant {
-        if self.session.buffered().1 == 0 { self.refresh() } else { self.now }
+        self.sent = self.session.buffered().1 == 0 || !self.looked;
+        if self.sent { self.refresh() } else { self.now }
+    }
+
+    /// The time of what happens in this round: the clock is read once.
+    #[inline]
+    fn look(&mut self) -> Instant {
+        if self.looked { self.now } else { self.refresh() }
     }
 
     #[inline]
     fn refresh(&mut self) -> Instant {
         self.now = self.now.max(self.timekeeper.now());
+        self.looked = true;
         self.now
     }
 
@@ -416,7 +479,8 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
     {
         for _ in 0..ROUNDS {
             self.lend_send();
-            let handled = self.session.handle(self.now, reply_room, BATCH, |view, replies| handler(view, replies));
+            let now = if self.session.has_event() { self.look() } else { self.now };
+            let handled = self.session.handle(now, reply_room, BATCH, |view, replies| handler(view, replies));
             // Under in-place delivery this brings everything but messages behind the opening.
             if let Some(event) = self.session.poll_event(self.now) {
                 return Poll::Ready(Some(event));

@@ -1,6 +1,7 @@
 //! The protocol seam: what a wire protocol implements to become a full-duplex session.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +31,15 @@ pub trait Protocol: Sized {
     /// commands may be sent: here, if there is no handshake.
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         cx.establish();
+    }
+
+    /// The short way, asked first: the next message, if it lies whole at the front of `rx` and taking it off needs
+    /// nothing of the session. `None`, the default: nothing was consumed, and [`decode`](Self::decode) says what there
+    /// is. It makes the same message, only with more words.
+    #[inline(always)]
+    fn decode_short(&mut self, rx: &mut RecvBuf) -> Option<Self::Event> {
+        let _ = rx;
+        None
     }
 
     /// Takes at most one message off the front of `rx`. Called again while it returns [`Step::Progress`], and
@@ -162,6 +172,14 @@ pub trait InPlace: Protocol {
     type View<'a>;
     /// A command borrowed from wherever its bytes are.
     type Reply<'a>;
+
+    /// As [`Protocol::decode_short`], with a view instead of an owned event. After `None` it is
+    /// [`decode_in_place`](Self::decode_in_place) that says what there is.
+    #[inline(always)]
+    fn decode_short_in_place<'a>(&mut self, rx: &'a mut RecvBuf) -> Option<Self::View<'a>> {
+        let _ = rx;
+        None
+    }
 
     /// As [`Protocol::decode`], with a view instead of an owned event.
     ///
@@ -340,6 +358,7 @@ impl<P: Protocol> Cx<'_, P> {
     #[inline]
     pub fn establish(&mut self) {
         self.link.established = true;
+        self.link.asked = true;
     }
 
     /// When the last byte came from the peer, or when the session started.
@@ -374,12 +393,14 @@ impl<P: Protocol> Cx<'_, P> {
     /// [`Session::close`](crate::Session::close) with a goodbye, once this call is done.
     pub fn close(&mut self, code: Code) {
         self.link.close.get_or_insert(code);
+        self.link.asked = true;
     }
 
     /// Our side has said all that it can ever say: finishes as [`Session::finish`](crate::Session::finish), once this
     /// call is done.
     pub fn finish(&mut self) {
         self.link.finish = true;
+        self.link.asked = true;
     }
 
     /// The same context for another protocol with the same timers: for a protocol that wraps one.
@@ -395,7 +416,7 @@ impl<P: Protocol> Cx<'_, P> {
 }
 
 /// What the session and its protocol share about the byte stream.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) established: bool,
     pub(crate) listening: bool,
@@ -405,6 +426,17 @@ pub(crate) struct Link {
     pub(crate) awaits_command: bool,
     pub(crate) close: Option<Code>,
     pub(crate) finish: bool,
+    /// One of `established`, `close` and `finish` was set: one look instead of three.
+    pub(crate) asked: bool,
+}
+
+/// What decides how a session goes on; `asked` only tells where to look.
+impl Hash for Link {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { established, listening, last_received, last_transmitted, awaits_command, close, finish, asked: _ } =
+            self;
+        (established, listening, last_received, last_transmitted, awaits_command, close, finish).hash(state);
+    }
 }
 
 impl Link {
@@ -417,6 +449,7 @@ impl Link {
             awaits_command: false,
             close: None,
             finish: false,
+            asked: false,
         }
     }
 }

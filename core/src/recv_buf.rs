@@ -78,17 +78,26 @@ impl RecvBuf {
     pub fn take(&mut self, n: usize) -> Bytes {
         let start = self.head;
         self.consume(n);
-        let mut taken = self.buf.split_to(self.head).freeze();
+        let mut taken = self.split_head();
+        taken.advance(start);
+        taken
+    }
+
+    #[inline(always)]
+    fn split_head(&mut self) -> Bytes {
+        let taken = self.buf.split_to(self.head).freeze();
         self.accounted = self.accounted.saturating_sub(self.head);
         self.head = 0;
-        taken.advance(start);
         taken
     }
 
     /// Consumes `n` bytes and shares those from `start` to `end` without a copy: a payload, without its marks.
     #[inline(always)]
     pub fn take_part(&mut self, n: usize, start: usize, end: usize) -> Bytes {
-        let mut taken = self.take(n);
+        let end = self.head + end.min(n);
+        let start = self.head + start.min(n);
+        self.consume(n);
+        let mut taken = self.split_head();
         taken.truncate(end);
         taken.advance(start.min(taken.len()));
         taken

@@ -5,6 +5,7 @@ mod ledger;
 mod tests;
 mod writer;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::hash::{Hash, Hasher};
 
@@ -47,7 +48,8 @@ pub struct SendQueue {
     command: Command,
     /// Our FIN is due or the transport is gone: whatever is written goes nowhere.
     closed: bool,
-    fault: Option<QueueFault>,
+    /// On the heap, for it hardly ever comes.
+    fault: Option<Box<QueueFault>>,
 }
 
 /// What a protocol did to the queue that ends the session.
@@ -121,7 +123,7 @@ impl SendQueue {
         }
         if need > self.control_room() {
             let overflow = LimitExceeded::ControlReserve { need, reserve: self.reserve };
-            self.fault.get_or_insert(QueueFault::Overflow(overflow));
+            self.fault.get_or_insert_with(|| Box::new(QueueFault::Overflow(overflow)));
             return Writer { queue: self, kind: Kind::Sink, reserved: need, written: 0 };
         }
         Writer { queue: self, kind: Kind::Control, reserved: need, written: 0 }
@@ -207,7 +209,7 @@ impl SendQueue {
     }
 
     pub(crate) fn take_fault(&mut self) -> Option<QueueFault> {
-        self.fault.take()
+        self.fault.take().map(|fault| *fault)
     }
 
     /// Starts a command: what is written until [`commit`](Self::commit) is one message.
@@ -216,7 +218,7 @@ impl SendQueue {
         self.command = Command { open: true, written: 0, held: 0 };
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(&mut self) {
         let written = self.command.written;
         if written > 0 {
@@ -430,7 +432,7 @@ impl SendQueue {
     /// What a writer wrote outside of a command, or otherwise than it should.
     fn wrote(&mut self, kind: Kind, reserved: usize, written: usize) {
         if written > reserved {
-            self.fault = Some(QueueFault::Misuse(Misuse::ReservationBroken { reserved, written }));
+            self.fault = Some(Box::new(QueueFault::Misuse(Misuse::ReservationBroken { reserved, written })));
             return;
         }
         if kind == Kind::Sink {

@@ -101,6 +101,12 @@ impl<T: TimerSet> Timers<T> {
         })
     }
 
+    /// When the earliest is due.
+    #[inline]
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.slots.as_ref().iter().flatten().min().copied()
+    }
+
     pub(crate) fn clear_all(&mut self) {
         for slot in self.slots.as_mut() {
             *slot = None;

@@ -32,6 +32,8 @@ pub struct Options {
     /// The kernel gives up on bytes that the peer does not acknowledge for this long (TCP_USER_TIMEOUT, where the
     /// system has it). Default 30 s.
     pub tcp_user_timeout: Option<Duration>,
+    /// Accepted sockets have the options above from their listener.
+    pub(crate) inherited: bool,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             no_delay: true,
             tcp_keepalive: Some(Duration::from_secs(30)),
             tcp_user_timeout: Some(Duration::from_secs(30)),
+            inherited: false,
         }
     }
 }

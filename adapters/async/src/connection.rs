@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ const DRIVES: usize = 32;
 /// it was taken the transport is closed normally, otherwise it is reset: the peer never takes a cut stream for a
 /// complete one. To end in order, [`close`](Self::close) it.
 pub struct Connection<P: Protocol, T: Transport, K: Timekeeper> {
-    pub(crate) open: Open<P, T, K>,
+    /// On the heap: a future keeps what it was given twice over, once as an argument and once as its own.
+    pub(crate) open: Box<Open<P, T, K>>,
     send_within: Duration,
 }
 
@@ -40,7 +41,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> fmt::Debug for Connection<P, T, K
 impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     /// A connection from its driver; `send` waits for room at most `send_within`.
     pub fn from_driver(driver: Driver<P, T, K>, send_within: Duration) -> Self {
-        Self { open: Open::new(driver), send_within }
+        Self { open: Box::new(Open::new(driver)), send_within }
     }
 
     /// The next event; `None` after [`Event::Closed`]. Cancel-safe: dropping the future loses nothing.
@@ -72,14 +73,16 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
         if let Err(refused) = self.open.send(command) {
             self.feed_refused(refused).await?;
         }
-        if !self.driver().session().has_message() {
-            poll_fn(|cx| {
-                self.open.poll_write_once(cx);
-                Poll::Ready(())
-            })
-            .await;
-        }
+        poll_fn(|cx| self.poll_write_unless_more(cx)).await;
         Ok(())
+    }
+
+    /// Transmits once, unless further messages wait to be taken.
+    pub(crate) fn poll_write_unless_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.driver().session().has_message() {
+            self.open.poll_write_once(cx);
+        }
+        Poll::Ready(())
     }
 
     /// Queues a command, waiting for room, and leaves the transmission to the next poll of this connection.
@@ -96,11 +99,17 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
         }
     }
 
-    async fn feed_refused(&mut self, refused: duologue_core::SendError<P::Command>) -> Result<(), SendError<P::Command>>
+    /// On the heap, for it is rare and large.
+    pub(crate) fn feed_refused(
+        &mut self,
+        refused: duologue_core::SendError<P::Command>,
+    ) -> Pin<Box<impl Future<Output = Result<(), SendError<P::Command>>>>>
     where
         K: Clone,
     {
-        if refused.is_temporary() { self.wait_for_room(refused.into_command()).await } else { Err(refused.into()) }
+        Box::pin(async move {
+            if refused.is_temporary() { self.wait_for_room(refused.into_command()).await } else { Err(refused.into()) }
+        })
     }
 
     async fn wait_for_room(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
@@ -230,7 +239,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
 
     /// Two handles: one to receive, and one to send that can be cloned for any number of tasks.
     pub fn split(self) -> (RecvHalf<P, T, K>, SendHalf<P, T, K>) {
-        split(self.open, self.send_within)
+        split(*self.open, self.send_within)
     }
 
     /// The protocol, to work on what it keeps; see [`Session::protocol_mut`]. What it makes due is transmitted as events

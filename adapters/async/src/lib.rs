@@ -37,7 +37,7 @@ pub use reconnecting::{
 };
 pub use redial::{Carrier, Connecting, ConnectionOn, ConnectionOver, Dialling, Redial, SendProtocol};
 pub use server::{AtLimit, Bind, DrainReport, Ends, Runtime, Served, Server, ServerHandle, ServerStats};
-pub use socket::{is_quiet, reset_on_drop, set_tcp_options};
+pub use socket::{has_tcp_options, is_quiet, reset_on_drop, set_listener_options, set_tcp_options};
 pub use split::{RecvHalf, SendHalf};
 pub use testing::{ManualClock, Pipe, pipe};
 

@@ -22,7 +22,7 @@ pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper> {
     /// A command that the sink accepted and the session has no room for yet. It goes before any other.
     pub(crate) parked: Option<P::Command>,
     /// How the session ended, once that was told.
-    end: Option<Closed<P::Violation>>,
+    end: Option<Box<Closed<P::Violation>>>,
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
@@ -73,17 +73,21 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     #[cold]
     fn note_end(&mut self, closed: &mut Closed<P::Violation>) {
         closed.unsent += u64::from(self.parked.take().is_some());
-        self.end = Some(closed.clone());
+        self.end = Some(Box::new(closed.clone()));
     }
 
     /// How the session ended, once that was told.
-    pub(crate) const fn end(&self) -> Option<&Closed<P::Violation>> {
-        self.end.as_ref()
+    pub(crate) fn end(&self) -> Option<&Closed<P::Violation>> {
+        self.end.as_deref()
     }
 
     /// Queues a command, after the parked one.
     #[inline]
     pub(crate) fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
+        // A command is large: the way of almost all of them moves it once.
+        if self.parked.is_none() {
+            return self.driver.send(command);
+        }
         let command = self.after_parked(command)?;
         self.driver.send(command)
     }

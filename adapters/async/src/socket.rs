@@ -15,6 +15,9 @@ pub fn set_tcp_options<'s, S>(stream: &'s S, options: &Options) -> io::Result<()
 where
     SockRef<'s>: From<&'s S>,
 {
+    if options.inherited {
+        return Ok(());
+    }
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(options.no_delay)?;
     if let Some(after) = options.tcp_keepalive {
@@ -28,6 +31,43 @@ where
         socket.set_tcp_user_timeout(options.tcp_user_timeout)?;
     }
     Ok(())
+}
+
+/// Whether a socket has all that [`Options`] says about TCP, because its listener had it.
+#[must_use]
+pub fn has_tcp_options<'s, S>(stream: &'s S, options: &Options) -> bool
+where
+    SockRef<'s>: From<&'s S>,
+{
+    #[cfg(target_os = "linux")]
+    {
+        let socket = SockRef::from(stream);
+        let probes = |after: Duration| {
+            socket.keepalive().is_ok_and(|on| on)
+                && socket.tcp_keepalive_time().is_ok_and(|time| time.as_secs() == after.as_secs().max(1))
+                && socket.tcp_keepalive_interval().is_ok_and(|time| time.as_secs() == (after / 3).as_secs().max(1))
+                && socket.tcp_keepalive_retries().is_ok_and(|retries| retries == 3)
+        };
+        let patience = options.tcp_user_timeout;
+        socket.tcp_nodelay().is_ok_and(|on| on == options.no_delay)
+            && options.tcp_keepalive.is_none_or(probes)
+            && (patience.is_none() || socket.tcp_user_timeout().is_ok_and(|wait| wait == patience))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (stream, options);
+        false
+    }
+}
+
+/// Sets what [`Options`] says about TCP on a listener, from which accepted sockets take it over on Linux. Those that wait to
+/// be accepted already do not have it: see [`has_tcp_options`].
+#[must_use]
+pub fn set_listener_options<'s, S>(listener: &'s S, options: &Options) -> bool
+where
+    SockRef<'s>: From<&'s S>,
+{
+    cfg!(target_os = "linux") && set_tcp_options(listener, options).is_ok()
 }
 
 /// Arranges that closing the socket resets the connection (RST).

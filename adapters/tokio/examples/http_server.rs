@@ -116,7 +116,9 @@ async fn answer(connection: &mut Connection, request: &RequestHead) -> Option<()
         "/" if reads => respond(connection, text("Hello, world!")).await,
         "/echo" if request.method == Method::POST => echo(connection, request).await,
         "/events" if reads => events(connection, request).await,
-        "/page" if reads => respond(connection, content(PAGE, "text/html; charset=utf-8")).await,
+        "/page" if reads => {
+            respond(connection, content(PAGE, HeaderValue::from_static("text/html; charset=utf-8"))).await
+        }
         "/slow" if reads => {
             let Some(Ok(millis)) = request.uri.query().and_then(|query| Some(query.strip_prefix("ms=")?.parse()))
             else {
@@ -187,11 +189,12 @@ async fn events(connection: &mut Connection, request: &RequestHead) -> Option<()
 }
 
 fn text(text: &'static str) -> Response {
-    content(text, "text/plain")
+    content(text, HeaderValue::from_static("text/plain"))
 }
 
-fn content(text: &'static str, kind: &'static str) -> Response {
-    let mut response = Response { body: Body::Full(Bytes::from_static(text.as_bytes())), ..Response::default() };
-    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+fn content(text: &'static str, kind: HeaderValue) -> Response {
+    let mut response = Response::new(StatusCode::OK);
+    response.headers.insert(CONTENT_TYPE, kind);
+    response.body = Body::Full(Bytes::from_static(text.as_bytes()));
     response
 }

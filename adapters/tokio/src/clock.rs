@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use duologue_core::Instant;
 use duologue_core::driver::Timekeeper;
@@ -15,13 +15,15 @@ use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 pub struct Clock {
     /// Made when first needed, then moved: one allocation per connection.
     sleep: Option<Pin<Box<Sleep>>>,
+    /// What it waits for, and whom it wakes.
+    waits: Option<(Instant, Waker)>,
 }
 
 impl Clock {
     /// A clock with a timer of its own.
     #[must_use]
     pub const fn new() -> Self {
-        Self { sleep: None }
+        Self { sleep: None, waits: None }
     }
 }
 
@@ -43,12 +45,20 @@ impl Timekeeper for Clock {
     }
 
     fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        if let (Some(sleep), Some((until, waker))) = (&self.sleep, &self.waits) {
+            // It will wake the same task at the same time: nothing is to be said anew.
+            if *until == at && waker.will_wake(cx.waker()) && !sleep.is_elapsed() {
+                return Poll::Pending;
+            }
+        }
         // What tokio cannot express is too far away to matter.
         let Some(deadline) = origin().checked_add(at.since(Instant::ORIGIN)) else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
-        sleep.as_mut().poll(cx)
+        let polled = sleep.as_mut().poll(cx);
+        self.waits = polled.is_pending().then(|| (at, cx.waker().clone()));
+        polled
     }
 }

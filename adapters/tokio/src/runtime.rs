@@ -5,7 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use duologue_async::{Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, is_quiet};
+use duologue_async::{
+    Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, has_tcp_options, is_quiet,
+    set_listener_options,
+};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
 use crate::clock::Clock;
@@ -31,6 +34,14 @@ impl Runtime for Tokio {
 
     fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
         listener.local_addr()
+    }
+
+    fn prepare(listener: &TcpListener, options: &Options) -> bool {
+        set_listener_options(listener, options)
+    }
+
+    fn is_prepared(stream: &TcpStream, options: &Options) -> bool {
+        has_tcp_options(stream, options)
     }
 
     fn reset(stream: TcpStream) {

@@ -40,7 +40,8 @@ impl Ledger {
     #[inline]
     pub(super) fn record(&mut self, len: usize, message: bool) {
         // Limits keep the whole queue below 4 GiB.
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        debug_assert!(u32::try_from(len).is_ok());
+        let len = len as u32;
         if self.last.len == len && self.last.message == message && self.last.count.wrapping_sub(1) < u32::MAX - 1 {
             self.last.count += 1;
         } else {

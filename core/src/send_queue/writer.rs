@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use super::{Kind, SendQueue};
 
+/// Bytes that [`Writer::put_changed`] changes at a time.
+const BLOCK: usize = 128;
+
 /// Writes one message or answer into the reserved room. What goes beyond the reservation is not written, and ends
 /// the session with [`ReservationBroken`](crate::Misuse::ReservationBroken): it is a bug of the protocol's implementation.
 #[derive(Debug)]
@@ -36,24 +39,36 @@ impl Writer<'_> {
         }
     }
 
-    /// Appends a copy of `bytes` and lets `change` alter the copy where it lies (masking, escaping).
+    /// Appends a copy of `bytes` that `change` alters (masking, for one). It is given one piece of the copy after the
+    /// other: each but the last is 128 bytes long.
     #[inline]
-    pub fn put_changed(&mut self, bytes: &[u8], change: impl FnOnce(&mut [u8])) {
+    pub fn put_changed(&mut self, bytes: &[u8], change: impl Fn(&mut [u8])) {
         self.put_changed_behind(&[], bytes, change);
     }
 
-    /// Appends `header` as it is, and behind it a copy of `bytes` that `change` alters where it lies: cheaper than one
-    /// after the other.
+    /// Appends `header` as it is, and behind it a copy of `bytes` that `change` alters as in
+    /// [`put_changed`](Self::put_changed): cheaper than one after the other.
     #[inline(always)]
-    pub fn put_changed_behind(&mut self, header: &[u8], bytes: &[u8], change: impl FnOnce(&mut [u8])) {
+    pub fn put_changed_behind(&mut self, header: &[u8], bytes: &[u8], change: impl Fn(&mut [u8])) {
         let total = header.len() + bytes.len();
         if self.fits(total) {
             self.queue.make_room(total);
-            self.queue.copied.extend_from_slice(header);
-            self.queue.copied.extend_from_slice(bytes);
+            let copied = &mut self.queue.copied;
+            copied.extend_from_slice(header);
+            // Whole blocks are changed on the way.
+            let mut rest = bytes;
+            while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
+                let mut block = *block;
+                change(&mut block);
+                copied.extend_from_slice(&block);
+                rest = behind;
+            }
+            if !rest.is_empty() {
+                let start = copied.len();
+                copied.extend_from_slice(rest);
+                change(copied.get_mut(start..).unwrap_or_default());
+            }
             self.queue.note_copied(total);
-            let start = self.queue.copied.len() - bytes.len();
-            change(self.queue.copied.get_mut(start..).unwrap_or_default());
         }
     }
 

@@ -21,6 +21,7 @@ impl<P: Protocol> Session<P> {
         let waits = matches!(cause, Cause::LocalClose(_) | Cause::Timeout(TimeoutReason::Idle));
         let says_goodbye = self.send == SendState::Open && self.opening != Opening::Connecting;
         self.cause = Some(cause.clone());
+        self.plain = false;
         self.goodbye_over = true;
         if says_goodbye {
             let step = self.with_protocol(now, |protocol, cx| protocol.begin_close(cx, &cause));
@@ -74,6 +75,7 @@ impl<P: Protocol> Session<P> {
         }
         self.settle_pause(now);
         self.tell_end(now);
+        self.plain = !self.is_ending() && !self.paused && self.rx.space() > 0;
     }
 
     /// The protocol learns once that nothing more comes.
@@ -90,13 +92,17 @@ impl<P: Protocol> Session<P> {
     /// Whether a call on the hot path must settle: everything but plain traffic must.
     #[inline]
     pub(super) fn is_unsettled(&self) -> bool {
+        debug_assert!(!(self.plain && (self.is_ending() || self.paused)), "what ends a session is no plain traffic");
+        !self.plain
+    }
+
+    /// One of the halves was moved, or is to be.
+    fn is_ending(&self) -> bool {
         self.recv != RecvState::Open
             || self.send != SendState::Open
             || self.cause.is_some()
             || self.finish_wanted
             || self.release.is_some()
-            || self.paused
-            || self.rx.space() == 0
     }
 
     fn settle_send(&mut self, now: Instant) {

@@ -54,7 +54,11 @@ impl<P: Protocol> Session<P> {
                 self.linger_left = self.linger_left.saturating_sub(new as u64);
             }
         }
-        self.settle(now);
+        self.decode_ahead(now);
+        // A full buffer pauses the clocks that listen.
+        if self.is_unsettled() || self.rx.space() == 0 {
+            self.settle(now);
+        }
     }
 
     /// The peer's FIN was read. It comes after the bytes before it.
@@ -267,6 +271,7 @@ impl<P: Protocol> Session<P> {
 
     /// Asks for the release, once; only an abort overrides a graceful one.
     pub(super) fn ask_release(&mut self, how: Release) {
+        self.plain = false;
         self.note_phase();
         if self.release != Some(Release::Abort) {
             self.release = Some(how);

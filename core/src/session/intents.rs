@@ -15,7 +15,9 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub fn send(&mut self, now: Instant, command: P::Command) -> Result<(), SendError<P::Command>> {
         let now = self.observe(now);
-        let command = self.check_open(command)?;
+        if !self.is_open() {
+            return Err(self.refuse(command));
+        }
         self.tx.begin();
         match self.protocol.command(&mut context!(self, now), command) {
             Ok(()) => {
@@ -46,7 +48,7 @@ impl<P: Protocol> Session<P> {
     pub fn drain(&mut self, now: Instant) -> bool {
         let now = self.observe(now);
         // Asking is not refusing a command: nothing is to be told once it would be accepted.
-        if self.cause.is_some() || !self.takes_commands() {
+        if self.cause.is_some() || !self.is_open() {
             return false;
         }
         let drains = self.protocol.drain(&mut context!(self, now));
@@ -86,30 +88,41 @@ impl<P: Protocol> Session<P> {
         self.settle(now);
     }
 
+    /// Commands may be sent.
     #[inline]
-    fn takes_commands(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted
     }
 
-    /// Refuses commands outside the open state, and gives them back.
-    #[inline]
-    pub(super) fn check_open<C>(&mut self, command: C) -> Result<C, SendError<C>> {
-        if self.takes_commands() {
-            return Ok(command);
-        }
-        Err(if self.cause.is_some() {
+    /// Gives a command back that came outside the open state.
+    #[cold]
+    fn refuse<C>(&mut self, command: C) -> SendError<C> {
+        if self.cause.is_some() {
             SendError::Closed { command }
         } else if self.finish_wanted || self.send != SendState::Open {
             SendError::Finished { command }
         } else {
             self.wanted_room.get_or_insert(0);
             SendError::NotOpen { command }
-        })
+        }
+    }
+
+    #[inline]
+    pub(super) fn check_open(&mut self) -> Result<(), SendError<()>> {
+        if self.is_open() { Ok(()) } else { Err(self.refuse(())) }
     }
 
     #[inline]
     pub(super) fn after_command(&mut self, now: Instant) {
         self.after_protocol(now);
+        let waits = self.blocked || (self.starved && !self.rx.is_empty());
+        if waits || self.is_unsettled() {
+            self.settle_command(now);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_command(&mut self, now: Instant) {
         // The command may have unblocked the decoder: an answer was due before the next request.
         if self.starved && !self.rx.is_empty() && self.event.is_none() {
             self.starved = false;
@@ -132,6 +145,7 @@ impl<P: Protocol> Session<P> {
     }
 
     pub(super) fn move_send(&mut self, input: SendInput) {
+        self.plain = false;
         if let Some(next) = self.send.on(input) {
             self.send = next;
             self.writable = false;

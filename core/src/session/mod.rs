@@ -131,6 +131,8 @@ pub struct Session<P: Protocol> {
     event: Option<P::Event>,
     /// Messages that timers made.
     late: VecDeque<P::Event>,
+    /// Nothing is under way but plain traffic: calls on the hot path need not settle. False is always safe.
+    plain: bool,
     /// `decode` asked for more and nothing that could change its mind happened since.
     starved: bool,
     /// It asked for a command of the application instead: see [`Cx::await_command`].
@@ -236,6 +238,7 @@ impl<P: Protocol> Session<P> {
             send: SendState::Open,
             event: None,
             late: VecDeque::new(),
+            plain: false,
             starved: true,
             blocked: false,
             stuck: 0,
@@ -294,7 +297,32 @@ impl<P: Protocol> Session<P> {
         }
     }
 
-    // Single wishes, for the driver: looking for the earliest deadline is what costs most of `interest`.
+    // Single wishes, for the driver: looking for the earliest deadline is what costs most of `interest`. Whoever adds a
+    // wish there adds it to the driver's rounds.
+
+    #[inline]
+    pub(crate) fn wants_release(&self) -> Option<Release> {
+        self.release.filter(|_| !self.released)
+    }
+
+    /// When the deadline of `interest` is.
+    #[inline]
+    pub(crate) fn deadline_at(&self) -> Option<Instant> {
+        if self.release.is_some() {
+            return None;
+        }
+        let mut earliest = Instant::MAX;
+        let mut any = false;
+        self.each_deadline(|deadline| {
+            any = true;
+            earliest = earliest.min(deadline.at);
+        });
+        for at in [self.timers.next_at(), self.protocol.deadline().map(|deadline| deadline.at)].into_iter().flatten() {
+            any = true;
+            earliest = earliest.min(at);
+        }
+        any.then_some(earliest)
+    }
 
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
@@ -455,17 +483,25 @@ impl<P: Protocol> Session<P> {
     /// store and nothing else.
     #[inline]
     fn deadline(&self) -> Option<Deadline> {
-        let all = [
-            self.opening_deadline,
-            self.stage_deadline,
-            self.stall_deadline(),
-            self.keepalive_deadline(),
-            self.idle_deadline(),
-            self.message_deadline(),
-            self.timers.next(),
-            self.protocol.deadline(),
-        ];
-        all.into_iter().fold(None, Deadline::earlier)
+        let mut earliest = None;
+        self.each_deadline(|deadline| earliest = Deadline::earlier(earliest, Some(deadline)));
+        Deadline::earlier(Deadline::earlier(earliest, self.timers.next()), self.protocol.deadline())
+    }
+
+    /// All deadlines but the protocol's.
+    #[inline(always)]
+    fn each_deadline(&self, mut look: impl FnMut(Deadline)) {
+        let mut one = |deadline: Option<Deadline>| {
+            if let Some(deadline) = deadline {
+                look(deadline);
+            }
+        };
+        one(self.opening_deadline);
+        one(self.stage_deadline);
+        one(self.stall_deadline());
+        one(self.keepalive_deadline());
+        one(self.idle_deadline());
+        one(self.message_deadline());
     }
 
     /// Bytes are queued, or our FIN is, and the transport takes nothing.

@@ -71,20 +71,31 @@ impl<P: Protocol> Session<P> {
     pub(super) fn decode_ahead(&mut self, now: Instant) {
         // Messages that timers made meanwhile are taken before further ones of a peer that never pauses.
         while self.event.is_none() && self.late.is_empty() && self.can_decode() && !self.is_in_place() {
-            let before = self.rx.len();
-            let step = self.protocol.decode(&mut context!(self, now), &mut self.rx);
-            match step {
-                // Stored as it comes: moving it once more is what costs most here.
-                Ok(Step::Event(event)) => {
-                    self.event = Some(event);
-                    self.stuck = 0;
-                    self.part_since = None;
-                    self.after_protocol(now);
-                }
-                other => {
-                    self.after_protocol(now);
-                    self.event = self.take_step(now, before, other);
-                }
+            // Stored as it comes: moving it once more is what costs most here.
+            self.event = self.protocol.decode_short(&mut self.rx);
+            if self.event.is_none() {
+                self.decode_one(now);
+            } else {
+                self.stuck = 0;
+                self.part_since = None;
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn decode_one(&mut self, now: Instant) {
+        let before = self.rx.len();
+        let step = self.protocol.decode(&mut context!(self, now), &mut self.rx);
+        match step {
+            Ok(Step::Event(event)) => {
+                self.event = Some(event);
+                self.stuck = 0;
+                self.part_since = None;
+                self.after_protocol(now);
+            }
+            other => {
+                self.after_protocol(now);
+                self.event = self.take_step(now, before, other);
             }
         }
     }
@@ -249,6 +260,7 @@ impl<P: Protocol> Session<P> {
     }
 
     pub(super) fn move_recv(&mut self, input: RecvInput) {
+        self.plain = false;
         if let Some(next) = self.recv.on(input) {
             self.recv = next;
         }
@@ -258,6 +270,19 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub(super) fn after_protocol(&mut self, now: Instant) {
         self.note_output(now);
+        if self.is_left_behind() {
+            self.take_up(now);
+        }
+    }
+
+    /// A call of the protocol left something behind but output.
+    #[inline(always)]
+    fn is_left_behind(&self) -> bool {
+        self.link.asked || self.tx.has_fault() || self.protocol.wants_fill()
+    }
+
+    #[inline(never)]
+    fn take_up(&mut self, now: Instant) {
         if self.opening == Opening::Handshaking && self.link.established {
             self.established();
         }
@@ -267,7 +292,8 @@ impl<P: Protocol> Session<P> {
         if self.protocol.wants_fill() {
             self.fill(now);
         }
-        if self.link.close.is_some() || self.link.finish {
+        // What ends the session may ask again, and was answered by then.
+        if core::mem::take(&mut self.link.asked) {
             self.end_as_asked(now);
         }
     }
@@ -296,6 +322,7 @@ impl<P: Protocol> Session<P> {
     #[cold]
     fn end_as_asked(&mut self, now: Instant) {
         self.finish_wanted |= core::mem::take(&mut self.link.finish);
+        self.plain = false;
         if let Some(code) = self.link.close.take() {
             self.end(now, Cause::LocalClose(code));
         }
@@ -336,14 +363,17 @@ impl<P: InPlace> Session<P> {
             return handled;
         }
         let reply_room = reply_room.min(self.tx.limit());
-        while handled < budget && self.can_decode() && (self.tx.room() >= reply_room || self.send != SendState::Open) {
+        while self.can_decode() {
+            handled += self.handle_short(now, reply_room, budget - handled, &mut handler);
+            // The short run may have ended the decoding too.
+            if handled >= budget || !self.has_reply_room(reply_room) || !self.can_decode() {
+                break;
+            }
             let before = self.rx.len();
             match self.handle_one(now, &mut handler) {
                 None => {
-                    self.stuck = 0;
-                    self.part_since = None;
-                    self.events += 1;
                     handled += 1;
+                    self.took_message();
                     self.after_protocol(now);
                 }
                 Some(step) => {
@@ -358,8 +388,46 @@ impl<P: InPlace> Session<P> {
         handled
     }
 
-    /// Hands a message to the handler, or tells what there was instead.
     #[inline(always)]
+    fn has_reply_room(&self, reply_room: usize) -> bool {
+        self.tx.room() >= reply_room || self.send != SendState::Open
+    }
+
+    /// Hands over messages as long as they lie whole one behind the other and leave nothing behind: the loop that most
+    /// of them go through.
+    #[inline(always)]
+    fn handle_short<H>(&mut self, now: Instant, reply_room: usize, budget: usize, handler: &mut H) -> usize
+    where
+        H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
+    {
+        let open = self.send == SendState::Open;
+        let mut handled = 0;
+        while handled < budget && self.has_reply_room(reply_room) {
+            let Some(view) = self.protocol.decode_short_in_place(&mut self.rx) else { break };
+            let cx = context!(self, now);
+            let wanted_room = &mut self.wanted_room;
+            handler(view, &mut Replies { protocol: &mut self.protocol, cx, open, wanted_room });
+            handled += 1;
+            self.took_message();
+            if self.is_left_behind() {
+                break;
+            }
+        }
+        if handled > 0 {
+            self.after_protocol(now);
+        }
+        handled
+    }
+
+    #[inline(always)]
+    fn took_message(&mut self) {
+        self.events += 1;
+        self.stuck = 0;
+        self.part_since = None;
+    }
+
+    /// Hands a message to the handler, or tells what there was instead.
+    #[inline(never)]
     fn handle_one<H>(&mut self, now: Instant, handler: &mut H) -> Option<Result<NoMessage, P::Violation>>
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
@@ -386,7 +454,7 @@ impl<P: InPlace> Session<P> {
     #[inline]
     pub fn send_in_place(&mut self, now: Instant, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
         let now = self.observe(now);
-        self.check_open(())?;
+        self.check_open()?;
         self.tx.begin();
         match self.protocol.reply(&mut context!(self, now), reply) {
             Ok(()) => {

@@ -29,6 +29,8 @@ where
             send,
             event,
             late,
+            // Follows from the others.
+            plain: _,
             starved,
             blocked,
             stuck,

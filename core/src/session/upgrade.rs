@@ -91,6 +91,7 @@ impl<P: Protocol> Session<P> {
             cause: None,
             opening: Opening::Handshaking,
             opening_deadline: wait.map(|w| Deadline { at: now.after(w), reason: TimeoutReason::Handshake }),
+            plain: false,
             starved: false,
             blocked: false,
             stuck: 0,

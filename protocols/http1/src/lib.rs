@@ -5,6 +5,7 @@ extern crate alloc;
 
 mod client;
 mod error;
+mod headers;
 mod limits;
 mod message;
 mod server;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use client::{Client, ClientCommand, ClientEvent};
 pub use error::Violation;
+pub use headers::Headers;
 pub use limits::{ClientSettings, Continue, Limits, ServerSettings, Waits};
 pub use message::{Body, Incoming, Request, RequestHead, Response, ResponseHead};
 pub use server::{Server, ServerCommand, ServerEvent};

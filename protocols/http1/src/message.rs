@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
+use crate::headers::Headers;
+
 /// The content of a message to be sent. It decides the framing: Content-Length and Transfer-Encoding are never given by
 /// the application, so that they cannot contradict what is written.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -51,7 +53,7 @@ pub struct RequestHead {
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
     /// The header fields.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The content that follows.
     pub body: Incoming,
     /// The client waits for 100 (Continue) before it sends the content.
@@ -69,7 +71,7 @@ impl RequestHead {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers;
+        *request.headers_mut() = self.headers.into_map();
         request
     }
 }

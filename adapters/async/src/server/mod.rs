@@ -35,6 +35,9 @@ pub use served::Served;
 /// The first pause after accepting failed for want of descriptors or memory; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Connections in a row that had their options from the listener, until that is relied on: those that waited to be accepted
+/// before it was prepared come first, and have none.
+const PROOFS: usize = 16;
 /// How long the report waits for handlers that were told to stop: one that blocks its thread is left behind.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
@@ -80,7 +83,8 @@ impl<R: Runtime> Server<R> {
         Ok(Self::from_listener(R::bind(address).await?, options))
     }
 
-    /// Serves on a listener made elsewhere: inherited, or with socket options of its own.
+    /// Serves on a listener made elsewhere: inherited, or with socket options of its own. Where accepted sockets take options
+    /// over from it, those of `options` are set on it.
     #[must_use]
     pub fn from_listener(listener: R::Listener, options: Options) -> Self {
         let seats = Arc::new(Seats::new(|| R::clock().now()));
@@ -114,7 +118,7 @@ impl<R: Runtime> Server<R> {
     /// where it comes before the handler first waits, and so does one in `make_protocol`; they are counted in
     /// [`ServerStats::panicked`].
     /// Dropping this future ends every connection at once.
-    pub async fn serve<P, M, H, F>(self, make_protocol: M, handler: H) -> DrainReport
+    pub async fn serve<P, M, H, F>(mut self, make_protocol: M, handler: H) -> DrainReport
     where
         P: Protocol,
         M: Fn(SocketAddr) -> P,
@@ -122,6 +126,7 @@ impl<R: Runtime> Server<R> {
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = StopOnDrop(Arc::clone(&self.seats));
+        let mut prepared = R::prepare(&self.listener, &self.options).then_some(0);
         let mut pause = FIRST_PAUSE;
         let mut leaving = Leaving::new();
         let end = loop {
@@ -140,6 +145,13 @@ impl<R: Runtime> Server<R> {
                 Err(drain) => break drain,
                 Ok(Ok((stream, peer))) => {
                     pause = FIRST_PAUSE;
+                    if let Some(proved) = &mut prepared {
+                        *proved = if R::is_prepared(&stream, &self.options) { *proved + 1 } else { 0 };
+                        if *proved == PROOFS {
+                            self.options.inherited = true;
+                            prepared = None;
+                        }
+                    }
                     if let Some(served) = self.admit(stream, peer, &make_protocol, &mut leaving) {
                         self.spawn(served, &handler);
                     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use duologue_core::driver::Timekeeper;
 
-use crate::Adopt;
+use crate::{Adopt, Options};
 
 /// A runtime that connections can be served on.
 pub trait Runtime: Sized + 'static {
@@ -31,6 +31,19 @@ pub trait Runtime: Sized + 'static {
     /// # Errors
     /// The system does not tell.
     fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr>;
+
+    /// Sets what `options` says about TCP on the listener, and tells whether accepted sockets may take it over from there.
+    /// False, the default: it is set on each.
+    fn prepare(listener: &Self::Listener, options: &Options) -> bool {
+        let _ = (listener, options);
+        false
+    }
+
+    /// Whether an accepted socket has taken over what `options` says about TCP.
+    fn is_prepared(stream: &Self::Stream, options: &Options) -> bool {
+        let _ = (stream, options);
+        false
+    }
 
     /// Closes a connection at once, with a reset.
     fn reset(stream: Self::Stream);

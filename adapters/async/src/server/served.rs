@@ -92,7 +92,12 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
         R::Clock: Clone,
     {
         self.hear_drain();
-        self.connection.send(command).await
+        // Not by `Connection::send`: each future within another keeps the command once more.
+        if let Err(refused) = self.connection.open.send(command) {
+            self.connection.feed_refused(refused).await?;
+        }
+        poll_fn(|cx| self.connection.poll_write_unless_more(cx)).await;
+        Ok(())
     }
 
     /// As [`Connection::feed`], see [`send`](Self::send).

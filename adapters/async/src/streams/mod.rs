@@ -111,7 +111,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
         beside: Option<Box<dyn Beside<P>>>,
     ) -> (Self, MuxTask<P, T, K>) {
         let inner = Inner {
-            open: connection.open,
+            open: *connection.open,
             streams: Table::default(),
             incoming: VecDeque::new(),
             acceptors: Vec::new(),

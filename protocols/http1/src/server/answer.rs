@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use duologue_core::{Cx, Refusal};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
 use super::{Exchange, Reading, Server};
 use crate::DONE;
@@ -10,7 +10,7 @@ use crate::limits::Continue;
 use crate::message::{Body, Response};
 use crate::timer::Timer;
 use crate::wire::{
-    BodyEncoder, Count, Digits, Gather, Out, Pace, field, fields, is_framing, names_token, owned, put_data, put_end,
+    BodyEncoder, Count, Digits, Gather, Out, Pace, Small, Survey, field, fields, owned, put_data, put_end,
 };
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -46,21 +46,13 @@ enum Connection {
 
 impl Server {
     pub(super) fn respond(&mut self, cx: &mut Cx<'_, Self>, response: &Response) -> Result<(), Refusal> {
-        let plan = self.plan(response).map_err(Refusal::Invalid)?;
-        let mut count = Count::default();
-        put_head(&mut count, response, &plan);
+        let survey = Survey::of(&response.headers);
+        let plan = self.plan(response, survey).map_err(Refusal::Invalid)?;
         let body = match &response.body {
             Body::Full(body) if plan.writes_body => Some(body),
             _ => None,
         };
-        let mut out = cx.tx.message(count.0 + body.map_or(0, Bytes::len))?;
-        let mut gather = Gather::new(&mut out);
-        put_head(&mut gather, response, &plan);
-        gather.flush();
-        if let Some(body) = body {
-            out.put_bytes(body.clone());
-        }
-        drop(out);
+        write(cx, response, &plan, body)?;
         cx.timers.clear(Timer::Answer);
         self.last_answer = plan.closes;
         if plan.upgrades {
@@ -100,7 +92,8 @@ impl Server {
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS || response.body != Body::Empty {
             return Err(Refusal::Invalid("an interim response is 1xx, not 101, and without content"));
         }
-        if is_framing(&response.headers) {
+        let survey = Survey::of(&response.headers);
+        if survey.frames {
             return Err(Refusal::Invalid("Content-Length and Transfer-Encoding are written by the session"));
         }
         match self.front()? {
@@ -115,13 +108,7 @@ impl Server {
             closes: false,
             upgrades: false,
         };
-        let mut count = Count::default();
-        put_head(&mut count, response, &plan);
-        let mut out = cx.tx.message(count.0)?;
-        let mut gather = Gather::new(&mut out);
-        put_head(&mut gather, response, &plan);
-        gather.flush();
-        drop(out);
+        write(cx, response, &plan, None)?;
         if status == StatusCode::CONTINUE {
             self.continued(cx);
         }
@@ -232,8 +219,8 @@ impl Server {
         }
     }
 
-    fn plan(&self, response: &Response) -> Result<Plan, &'static str> {
-        let Response { status, headers, body } = response;
+    fn plan(&self, response: &Response, survey: Survey) -> Result<Plan, &'static str> {
+        let Response { status, headers: _, body } = response;
         let front = match self.front() {
             Ok(Some(front)) => *front,
             Err(Refusal::Invalid(why)) => return Err(why),
@@ -250,7 +237,7 @@ impl Server {
         if upgrades && matches!(self.reading, Reading::Body(_)) {
             return Err("the request's content has to come first");
         }
-        if is_framing(headers) {
+        if survey.frames {
             return Err("Content-Length and Transfer-Encoding are written by the session");
         }
         let bare = upgrades || *status == StatusCode::NO_CONTENT;
@@ -275,8 +262,7 @@ impl Server {
             Body::Stream if unwritten => (Framing::Chunked, Some(BodyEncoder::Unwritten)),
             Body::Stream => (Framing::Chunked, Some(BodyEncoder::Chunked)),
         };
-        let says_close = names_token(headers, &header::CONNECTION, "close");
-        let closes = says_close
+        let closes = survey.closes
             || self.drains_with_this()
             || !front.keep_alive
             // The client may have sent somebody else's bytes ahead into the tunnel it did not get: they are no request
@@ -287,7 +273,7 @@ impl Server {
             || encoder == Some(BodyEncoder::UntilClose)
             || (body.is_complete() && self.leftover_is_too_much());
         let connection = match (closes && !upgrades, front.http10) {
-            (true, _) if says_close => Connection::Unsaid,
+            (true, _) if survey.closes => Connection::Unsaid,
             (true, _) => Connection::Close,
             (false, true) => Connection::KeepAlive,
             (false, false) => Connection::Unsaid,
@@ -304,6 +290,30 @@ impl Server {
             _ => false,
         }
     }
+}
+
+/// Writes a head, and the content that goes with it. What is small is put together beside the queue, in one go: the queue
+/// wants to know the length first.
+fn write(cx: &mut Cx<'_, Server>, response: &Response, plan: &Plan, body: Option<&Bytes>) -> Result<(), Refusal> {
+    let mut small = Small::new();
+    put_head(&mut small, response, plan);
+    if let Some(body) = body {
+        small.put(body);
+    }
+    if let Some(bytes) = small.bytes() {
+        cx.tx.message(bytes.len())?.put_slice(bytes);
+        return Ok(());
+    }
+    let mut count = Count::default();
+    put_head(&mut count, response, plan);
+    let mut out = cx.tx.message(count.0 + body.map_or(0, Bytes::len))?;
+    let mut gather = Gather::new(&mut out);
+    put_head(&mut gather, response, plan);
+    gather.flush();
+    if let Some(body) = body {
+        out.put_bytes(body.clone());
+    }
+    Ok(())
 }
 
 fn put_head(out: &mut impl Out, response: &Response, plan: &Plan) {

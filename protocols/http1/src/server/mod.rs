@@ -14,6 +14,7 @@ mod answer;
 mod reading;
 mod waits;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ use crate::wire::{BodyDecoder, BodyEncoder, Digits, Pace, Scan};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
     /// A request began. Unless its [`body`](RequestHead::body) is empty, `Data` and `End` follow.
-    Request(RequestHead),
+    Request(Box<RequestHead>),
     /// A piece of the request's content, of at most 64 KiB.
     Data(Bytes),
     /// The request's content is complete; with trailers, if there were any.

@@ -1,5 +1,7 @@
 //! Reading requests.
 
+use alloc::boxed::Box;
+
 use duologue_core::{Cx, RecvBuf, Step};
 use http::Method;
 use memchr::memchr;
@@ -58,7 +60,7 @@ impl Server {
         let head = if len <= COPIED { rx.copy(len) } else { rx.take(len) };
         self.scan = Scan::default();
         self.skipped_blank = false;
-        let raw = parse_request(&head, &limits)?;
+        let raw = parse_request(head, &limits)?;
         let body = incoming(raw.facts.chunked, raw.facts.length);
         if let (Incoming::Sized(length), Some(limit)) = (body, limits.body) {
             if length > limit {
@@ -88,7 +90,7 @@ impl Server {
             }
             None => self.request_ended(cx),
         }
-        Ok(Step::Event(ServerEvent::Request(RequestHead {
+        Ok(Step::Event(ServerEvent::Request(Box::new(RequestHead {
             method: raw.method,
             uri: raw.uri,
             version: version(raw.http10),
@@ -96,7 +98,7 @@ impl Server {
             body,
             expects_continue: exchange.expects,
             upgrade: exchange.upgrade,
-        })))
+        }))))
     }
 
     #[inline]

@@ -2,11 +2,22 @@
 
 use bytes::Bytes;
 use duologue_core::{Payload, Refusal, SendQueue, Writer};
-use http::HeaderMap;
+use http::{HeaderMap, header};
+
+use super::fields::names;
 
 /// Where bytes of a head go.
 pub(crate) trait Out {
     fn put(&mut self, bytes: &[u8]);
+
+    /// One field line.
+    #[inline]
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        self.put(name);
+        self.put(b": ");
+        self.put(value);
+        self.put(b"\r\n");
+    }
 }
 
 /// Counts what would be written.
@@ -58,13 +69,87 @@ impl Out for Gather<'_, '_> {
     }
 }
 
+/// A small message, made before it is known how long it is.
+#[derive(Debug)]
+pub(crate) struct Small {
+    buffer: [u8; SMALL],
+    /// More than the buffer's length if it did not fit.
+    len: usize,
+}
+
+const SMALL: usize = 512;
+
+impl Small {
+    pub(crate) const fn new() -> Self {
+        Self { buffer: [0; SMALL], len: 0 }
+    }
+
+    /// All that was put, unless it is more than fits.
+    #[inline]
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        self.buffer.get(..self.len)
+    }
+
+    /// Room for `len` further bytes.
+    #[inline]
+    fn place(&mut self, len: usize) -> Option<&mut [u8]> {
+        let start = self.len;
+        self.len = start.saturating_add(len);
+        self.buffer.get_mut(start..self.len)
+    }
+}
+
+impl Out for Small {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.place(bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
+    #[inline]
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        let place = self.place(name.len().saturating_add(value.len()).saturating_add(FIELD_MARKS));
+        if let Some((place, rest)) = place.and_then(|place| place.split_at_mut_checked(name.len())) {
+            if let Some(([colon, space, value_place @ ..], [cr, lf])) = rest.split_last_chunk_mut::<2>() {
+                place.copy_from_slice(name);
+                (*colon, *space, *cr, *lf) = (b':', b' ', b'\r', b'\n');
+                value_place.copy_from_slice(value);
+            }
+        }
+    }
+}
+
+/// Bytes of a field line beside its name and its value.
+const FIELD_MARKS: usize = 4;
+
 /// One field line.
 #[inline]
 pub(crate) fn field(out: &mut impl Out, name: &str, value: &[u8]) {
-    out.put(name.as_bytes());
-    out.put(b": ");
-    out.put(value);
-    out.put(b"\r\n");
+    out.field(name.as_bytes(), value);
+}
+
+/// What the fields of a message to be sent say, gathered in one pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Survey {
+    /// One of them frames the message: those are this crate's.
+    pub(crate) frames: bool,
+    /// Connection names close.
+    pub(crate) closes: bool,
+}
+
+impl Survey {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut survey = Self::default();
+        for (name, value) in headers {
+            if *name == header::CONNECTION {
+                survey.closes |= names(value, "close");
+            } else {
+                survey.frames |= *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING;
+            }
+        }
+        survey
+    }
 }
 
 /// All field lines of a map.
@@ -89,6 +174,7 @@ pub(crate) struct Digits {
 }
 
 impl Digits {
+    #[inline]
     pub(crate) fn decimal(number: u64) -> Self {
         Self::of(number, 10)
     }
@@ -97,6 +183,7 @@ impl Digits {
         Self::of(number, 16)
     }
 
+    #[inline(always)]
     fn of(mut number: u64, base: u64) -> Self {
         let mut digits = Self { bytes: [b'0'; 20], start: 20 };
         for place in digits.bytes.iter_mut().rev() {

@@ -1,6 +1,6 @@
 //! What the header fields say about framing, the connection and expectations (RFC 9112, sections 6 and 9).
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::Violation;
 
@@ -112,7 +112,12 @@ impl Facts {
 
 /// Whether a list field names this token.
 pub(crate) fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut elements = headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    headers.get_all(name).iter().any(|value| names(value, token))
+}
+
+/// Whether the value of a list field names this token.
+pub(crate) fn names(value: &HeaderValue, token: &str) -> bool {
+    let mut elements = value.as_bytes().split(|b| *b == b',');
     elements.any(|element| trim(element).eq_ignore_ascii_case(token.as_bytes()))
 }
 
@@ -148,31 +153,24 @@ pub(crate) const fn is_token(byte: u8) -> bool {
 
 /// The bytes of a host and a port, as a URI writes them; nothing is allowed.
 fn is_host(value: &[u8]) -> bool {
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b':'
-                    | b'['
-                    | b']'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b';'
-                    | b'='
-            )
-    };
-    value.iter().all(|byte| allowed(*byte))
+    value.iter().all(|byte| HOST[usize::from(*byte)])
 }
+
+const HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-._~:[]%!$&'()*+;=";
+    let mut mark = 0;
+    while mark < marks.len() {
+        table[marks[mark] as usize] = true;
+        mark += 1;
+    }
+    table
+};
 
 /// Whether a trailer section may not have this field: it would change how the message was framed or routed, or is taken
 /// for a header that was checked.

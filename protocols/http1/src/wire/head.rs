@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use bytes::Bytes;
 
 use crate::error::Violation;
+use crate::headers::Headers;
 use crate::limits::{Limits, MOST_FIELDS};
 
 use super::fields::{Facts, is_forbidden_in_trailers, is_token};
@@ -14,13 +15,16 @@ use super::fields::{Facts, is_forbidden_in_trailers, is_token};
 /// The longest method that is looked at.
 pub(crate) const LONGEST_METHOD: usize = 32;
 
+/// The longest field name that the `http` crate takes.
+const LONGEST_NAME: usize = u16::MAX as usize;
+
 /// A request head, parsed and judged.
 #[derive(Debug)]
 pub(crate) struct RawRequest {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) http10: bool,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) facts: Facts,
 }
 
@@ -34,26 +38,26 @@ pub(crate) struct RawResponse {
 }
 
 /// Parses a whole request head. Its bytes become part of the values: nothing is copied.
-pub(crate) fn parse_request(head: &Bytes, limits: &Limits) -> Result<RawRequest, Violation> {
+pub(crate) fn parse_request(head: Bytes, limits: &Limits) -> Result<RawRequest, Violation> {
     let mut array = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, &mut array) {
+    match request.parse_with_uninit_headers(&head, &mut array) {
         Ok(httparse::Status::Complete(n)) if n == head.len() => {}
         Ok(_) => return Err(Violation::StartLine),
-        Err(error) => return Err(start_or_field(error, head)),
+        Err(error) => return Err(start_or_field(error, &head)),
     }
     let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version) else {
         return Err(Violation::StartLine);
     };
     let method = method_of(method)?;
-    let uri = target(head, path, &method, limits)?;
+    let uri = target(&head, path, &method, limits)?;
     let http10 = version == 0;
-    let (headers, mut facts) = collect(head, request.headers, limits)?;
+    let mut facts = judge(request.headers, limits)?;
     facts.finish(http10, true)?;
     if method == Method::CONNECT && (facts.coded || facts.length.is_some_and(|n| n > 0)) {
         return Err(Violation::UnexpectedContent);
     }
-    Ok(RawRequest { method, uri, http10, headers, facts })
+    Ok(RawRequest { method, uri, http10, headers: Headers::of(head), facts })
 }
 
 /// Parses a whole response head.
@@ -70,7 +74,11 @@ pub(crate) fn parse_response(head: &Bytes, limits: &Limits) -> Result<RawRespons
     };
     let status = StatusCode::from_u16(code).map_err(|_| Violation::StartLine)?;
     let http10 = version == 0;
-    let (headers, mut facts) = collect(head, response.headers, limits)?;
+    let mut facts = judge(response.headers, limits)?;
+    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    for field in response.headers.iter() {
+        append(&mut headers, head, field)?;
+    }
     facts.finish(http10, false)?;
     let no_content = status.is_informational() || status == StatusCode::NO_CONTENT;
     if no_content && (facts.coded || facts.length.is_some_and(|n| n > 0)) {
@@ -104,17 +112,19 @@ pub(crate) fn parse_trailers(section: &Bytes, limits: &Limits) -> Result<HeaderM
     Ok(headers)
 }
 
-fn collect(head: &Bytes, parsed: &[httparse::Header<'_>], limits: &Limits) -> Result<(HeaderMap, Facts), Violation> {
+/// Judges what was parsed, all that the type of header fields would refuse included.
+fn judge(parsed: &[httparse::Header<'_>], limits: &Limits) -> Result<Facts, Violation> {
     if parsed.len() > limits.fields {
         return Err(Violation::TooManyFields { limit: limits.fields });
     }
-    let mut headers = HeaderMap::with_capacity(parsed.len());
     let mut facts = Facts::default();
     for field in parsed {
+        if field.name.len() > LONGEST_NAME {
+            return Err(Violation::Field);
+        }
         facts.note(field.name, field.value)?;
-        append(&mut headers, head, field)?;
     }
-    Ok((headers, facts))
+    Ok(facts)
 }
 
 #[inline]
@@ -136,6 +146,10 @@ fn method_of(method: &str) -> Result<Method, Violation> {
 fn target(head: &Bytes, path: &str, method: &Method, limits: &Limits) -> Result<Uri, Violation> {
     if path.len() > limits.target {
         return Err(Violation::TargetTooLong { limit: limits.target });
+    }
+    // The most frequent target, without a share in the head.
+    if path == "/" && *method != Method::CONNECT {
+        return Ok(Uri::default());
     }
     // A fragment is never sent, and the URI type would drop it silently.
     if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {

@@ -9,7 +9,9 @@ mod pace;
 mod scan;
 
 pub(crate) use body::{BodyDecoder, Piece};
-pub(crate) use encode::{BodyEncoder, Count, Digits, Gather, Out, field, fields, is_framing, owned, put_data, put_end};
+pub(crate) use encode::{
+    BodyEncoder, Count, Digits, Gather, Out, Small, Survey, field, fields, is_framing, owned, put_data, put_end,
+};
 pub(crate) use fields::{Facts, names_token};
 pub(crate) use head::{LONGEST_METHOD, parse_request, parse_response, version};
 pub(crate) use pace::Pace;

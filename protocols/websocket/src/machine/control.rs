@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 
-use bytes::Bytes;
 use duologue_core::{Cause, CloseStep, Code, Cx, Instant, RecvBuf, Step, TimeoutReason};
 
 use super::{Found, WebSocket, What};
@@ -19,7 +18,7 @@ const MOST: usize = MAX_HEADER + MAX_CONTROL;
 #[derive(Debug, Default)]
 pub(super) struct Control {
     /// The ping that is still to be answered: only the newest (RFC 6455 section 5.5.3).
-    owed: Option<Bytes>,
+    owed: Option<Box<[u8]>>,
     window: Option<Instant>,
     count: u32,
 }
@@ -51,7 +50,7 @@ impl WebSocket {
         }
         self.count_control(cx.now)?;
         if opcode == PING && !self.close_sent {
-            self.control.owed = Some(Bytes::copy_from_slice(body));
+            self.control.owed = Some(Box::from(body));
             self.answer_owed(cx);
         }
         if !self.settings.get().control_events {
@@ -168,7 +167,7 @@ impl WebSocket {
     }
 
     fn write_control(&mut self, cx: &mut Cx<'_, Self>, opcode: u8, body: &[u8]) {
-        let key = self.new_mask(cx);
+        let key = self.new_mask(cx.rng);
         let header = HeaderBytes::new(FIN | opcode, body.len(), key);
         let mut out = cx.tx.control(HeaderBytes::size(body.len(), key.is_some()) + body.len());
         out.put_slice(header.as_slice());

@@ -9,7 +9,10 @@ use super::{Found, WebSocket, What};
 use crate::error::Violation;
 use crate::message::{Event, Kind, Role};
 use crate::utf8::{Utf8, is_utf8};
-use crate::wire::{self, FIN, Opcode, Parsed, RSV1, rotate_mask};
+use crate::wire::{self, FIN, MASK, Opcode, Parsed, RSV1, rotate_mask};
+
+/// The most bytes of a header on the short way.
+const HEAD: usize = 8;
 
 /// A data frame whose header was consumed.
 #[derive(Clone, Copy, Debug)]
@@ -43,56 +46,62 @@ pub(super) struct Short {
     pub(super) header: usize,
     /// Bytes of the header and the payload.
     pub(super) whole: usize,
-    key: Option<[u8; 4]>,
+    /// Little-endian.
+    key: Option<u32>,
 }
 
 impl Short {
-    /// Unmasks and checks the payload.
     #[inline(always)]
-    pub(super) fn open(&self, payload: &mut [u8]) -> Result<(), Violation> {
+    pub(super) fn unmask(&self, payload: &mut [u8]) {
         if let Some(key) = self.key {
-            wire::apply_mask(payload, key);
+            wire::mask(payload, key);
         }
-        if self.kind == Kind::Text && !is_utf8(payload) {
-            return Err(Violation::InvalidUtf8);
-        }
-        Ok(())
+    }
+
+    /// Unmasks a text where it lies; false if it is none, and then nothing was changed.
+    #[inline(always)]
+    pub(super) fn unmask_text(&self, rx: &mut RecvBuf) -> bool {
+        let payload = rx.as_mut_slice().get_mut(self.header..self.whole).unwrap_or_default();
+        unmask_text(payload, self.key.unwrap_or_default())
     }
 }
 
+/// Masking with a key of zeros changes nothing.
+#[inline(never)]
+fn unmask_text(payload: &mut [u8], key: u32) -> bool {
+    wire::mask(payload, key);
+    let valid = is_utf8(payload);
+    if !valid {
+        wire::mask(payload, key);
+    }
+    valid
+}
+
 impl WebSocket {
-    /// A whole message in one frame that lies whole in the buffer. `None` for everything else.
+    /// A whole message in one frame that lies whole in the buffer. `None` for everything else, and for what is so short
+    /// that it ends within [`HEAD`] bytes of the end of the buffer's.
     #[inline(always)]
     pub(super) fn short_way(&self, bytes: &[u8]) -> Option<Short> {
-        if !self.idle {
-            return None;
-        }
-        let &[first, second] = bytes.first_chunk::<2>()?;
-        let kind = match first {
+        let head = u64::from_le_bytes(*bytes.first_chunk::<HEAD>()?);
+        let kind = match head as u8 {
             0x81 => Kind::Text,
             0x82 => Kind::Binary,
             _ => return None,
         };
+        let masked = self.role == Role::Server;
         // A mask that is missing or too much becomes a length that is none, and the long way says what is wrong.
-        let (len, header, key) = if self.role == Role::Server {
-            match (second ^ 0x80, bytes.first_chunk::<8>(), bytes.first_chunk::<6>()) {
-                (len @ 0..=125, _, Some(&[_, _, key @ ..])) => (usize::from(len), 6, Some(key)),
-                (126, Some(&[_, _, high, low, key @ ..]), _) => {
-                    (usize::from(u16::from_be_bytes([high, low])), 8, Some(key))
-                }
-                _ => return None,
-            }
-        } else {
-            match (second, bytes.first_chunk::<4>()) {
-                (len @ 0..=125, _) => (usize::from(len), 2, None),
-                (126, Some(&[_, _, high, low])) => (usize::from(u16::from_be_bytes([high, low])), 4, None),
-                _ => return None,
-            }
+        let second = (head >> 8) as u8 ^ if masked { MASK } else { 0 };
+        let (len, size) = match second {
+            0..=125 => (usize::from(second), 2),
+            126 => (usize::from(((head >> 16) as u16).swap_bytes()), 4),
+            _ => return None,
         };
-        let wasteful = len < 126 && (header == 4 || header == 8);
-        if len > self.short || wasteful {
+        let wasteful = len < 126 && size == 4;
+        if len > self.short || wasteful || !self.idle {
             return None;
         }
+        let key = masked.then_some((head >> (8 * size)) as u32);
+        let header = if masked { size + 4 } else { size };
         (header + len <= bytes.len()).then_some(Short { kind, header, whole: header + len, key })
     }
 

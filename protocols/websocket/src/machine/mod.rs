@@ -242,12 +242,19 @@ impl Protocol for WebSocket {
     }
 
     #[inline(always)]
-    fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<Event>, Violation> {
-        if let Some(short) = self.short_way(rx) {
-            short.open(rx.as_mut_slice().get_mut(short.header..short.whole).unwrap_or_default())?;
-            let payload = rx.take_part(short.whole, short.header, short.whole);
-            return Ok(Step::Event(What::Whole(short.kind).event(payload)));
+    fn decode_short(&mut self, rx: &mut RecvBuf) -> Option<Event> {
+        let short = self.short_way(rx)?;
+        if short.kind == Kind::Binary {
+            short.unmask(rx.as_mut_slice().get_mut(short.header..short.whole).unwrap_or_default());
+            return Some(Event::Binary(rx.take_part(short.whole, short.header, short.whole)));
         }
+        if !short.unmask_text(rx) {
+            return None;
+        }
+        Some(Event::Text(text(rx.take_part(short.whole, short.header, short.whole))))
+    }
+
+    fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<Event>, Violation> {
         Ok(match self.long_way(cx, rx)? {
             Step::Event(Found::Front { what, len }) => Step::Event(what.event(rx.take(len))),
             Step::Event(Found::Own { what, data }) => Step::Event(what.event(data)),
@@ -299,16 +306,24 @@ impl InPlace for WebSocket {
     type Reply<'a> = Command<Payload<'a>>;
 
     #[inline(always)]
+    fn decode_short_in_place<'a>(&mut self, rx: &'a mut RecvBuf) -> Option<Event<Payload<'a>>> {
+        let short = self.short_way(rx)?;
+        if short.kind == Kind::Binary {
+            let payload = rx.view_part_mut(short.whole, short.header, short.whole);
+            short.unmask(payload);
+            return Some(Event::Binary(Payload::Borrowed(payload)));
+        }
+        if !short.unmask_text(rx) {
+            return None;
+        }
+        Some(Event::Text(text(Payload::Borrowed(rx.view_part(short.whole, short.header, short.whole)))))
+    }
+
     fn decode_in_place<'a>(
         &mut self,
         cx: &mut Cx<'_, Self>,
         rx: &'a mut RecvBuf,
     ) -> Result<Step<Event<Payload<'a>>>, Violation> {
-        if let Some(short) = self.short_way(rx) {
-            let payload = rx.view_part_mut(short.whole, short.header, short.whole);
-            short.open(payload)?;
-            return Ok(Step::Event(What::Whole(short.kind).event(Payload::Borrowed(payload))));
-        }
         Ok(match self.long_way(cx, rx)? {
             Step::Event(Found::Front { what, len }) => Step::Event(what.event(Payload::Borrowed(rx.view(len)))),
             Step::Event(Found::Own { what, data }) => Step::Event(what.event(Payload::Owned(data))),

@@ -8,6 +8,7 @@ pub use close::{CloseCode, CloseFrame};
 pub(crate) use close::{close_body, parse_close};
 pub(crate) use header::{CLOSE, CONTINUATION, FIN, HeaderBytes, MASK, PING, PONG, Parsed, RSV1, parse};
 pub use header::{Header, Opcode, encode_header, parse_header};
+pub(crate) use mask::mask;
 pub use mask::{apply_mask, rotate_mask};
 
 /// The most bytes of a frame header: 2, an extended length of 8, a masking key of 4.
