@@ -50,6 +50,14 @@ pub trait Transport {
     /// Lets the transport go: [`Release::Abort`] resets it where that exists.
     fn poll_release(&mut self, cx: &mut Context<'_>, how: Release) -> Poll<()>;
 
+    /// Whether there may be something to read: asked before a buffer is taken, so that who waits holds none. `Pending`
+    /// promises that [`poll_read`](Self::poll_read) would say the same, and has registered the waker as it would.
+    /// `Ready`, the default, promises nothing.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
     /// An empty buffer for the session, from a pool if there is one. None lets the session allocate its own.
     fn take_buffer(&mut self) -> Option<BytesMut> {
         None
@@ -349,6 +357,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             return Round::Moved;
         }
         if self.session.wants_buffers().0 {
+            if self.transport.poll_readable(cx).is_pending() {
+                return Round::Blocked;
+            }
             if let Some(unused) = self.transport.take_buffer().and_then(|buffer| self.session.lend_recv(buffer)) {
                 self.transport.give_buffer(unused);
             }

@@ -84,6 +84,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// Queues a command, after the parked one.
     #[inline]
     pub(crate) fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
+        // A command is large: the way of almost all of them moves it once.
+        if self.parked.is_none() {
+            return self.driver.send(command);
+        }
         let command = self.after_parked(command)?;
         self.driver.send(command)
     }

@@ -26,6 +26,13 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {
 
     /// Arranges that dropping the stream resets the connection (RST) instead of closing it.
     fn reset_on_drop(&self) {}
+
+    /// Whether there may be something to read. `Pending` promises that `poll_read` would say the same, and has registered
+    /// the waker as it would; ready, the default, promises nothing.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
 }
 
 impl ByteStream for tokio::net::TcpStream {
@@ -34,11 +41,22 @@ impl ByteStream for tokio::net::TcpStream {
     fn reset_on_drop(&self) {
         duologue_async::reset_on_drop(self);
     }
+
+    #[inline]
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // The read tells what is wrong.
+        self.poll_read_ready(cx).map(drop)
+    }
 }
 
 #[cfg(unix)]
 impl ByteStream for tokio::net::UnixStream {
     const BUFFERS: bool = false;
+
+    #[inline]
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read_ready(cx).map(drop)
+    }
 }
 
 impl ByteStream for tokio::io::DuplexStream {
@@ -166,6 +184,15 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
             }
         }
         Poll::Ready(())
+    }
+
+    #[inline]
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            // What it holds back must be pushed on while we wait.
+            Some(stream) if !self.unflushed => stream.poll_readable(cx),
+            _ => Poll::Ready(()),
+        }
     }
 
     fn take_buffer(&mut self) -> Option<BytesMut> {

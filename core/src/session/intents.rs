@@ -15,7 +15,9 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub fn send(&mut self, now: Instant, command: P::Command) -> Result<(), SendError<P::Command>> {
         let now = self.observe(now);
-        let command = self.check_open(command)?;
+        if !self.is_open() {
+            return Err(self.refuse(command));
+        }
         self.tx.begin();
         match self.protocol.command(&mut context!(self, now), command) {
             Ok(()) => {
@@ -45,7 +47,7 @@ impl<P: Protocol> Session<P> {
     #[must_use = "where the protocol has no part in it, the owner closes"]
     pub fn drain(&mut self, now: Instant) -> bool {
         let now = self.observe(now);
-        let open = self.cause.is_none() && self.check_open(()).is_ok();
+        let open = self.cause.is_none() && self.check_open().is_ok();
         let drains = open && self.protocol.drain(&mut context!(self, now));
         self.after_command(now);
         drains
@@ -79,20 +81,28 @@ impl<P: Protocol> Session<P> {
         self.settle(now);
     }
 
-    /// Refuses commands outside the open state, and gives them back.
+    /// Commands may be sent.
     #[inline]
-    pub(super) fn check_open<C>(&mut self, command: C) -> Result<C, SendError<C>> {
-        if self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted {
-            return Ok(command);
-        }
-        Err(if self.cause.is_some() {
+    fn is_open(&self) -> bool {
+        self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted
+    }
+
+    /// Gives a command back that came outside the open state.
+    #[cold]
+    fn refuse<C>(&mut self, command: C) -> SendError<C> {
+        if self.cause.is_some() {
             SendError::Closed { command }
         } else if self.finish_wanted || self.send != SendState::Open {
             SendError::Finished { command }
         } else {
             self.wanted_room.get_or_insert(0);
             SendError::NotOpen { command }
-        })
+        }
+    }
+
+    #[inline]
+    pub(super) fn check_open(&mut self) -> Result<(), SendError<()>> {
+        if self.is_open() { Ok(()) } else { Err(self.refuse(())) }
     }
 
     #[inline]

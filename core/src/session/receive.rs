@@ -453,7 +453,7 @@ impl<P: InPlace> Session<P> {
     #[inline]
     pub fn send_in_place(&mut self, now: Instant, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
         let now = self.observe(now);
-        self.check_open(())?;
+        self.check_open()?;
         self.tx.begin();
         match self.protocol.reply(&mut context!(self, now), reply) {
             Ok(()) => {
