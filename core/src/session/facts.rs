@@ -55,7 +55,8 @@ impl<P: Protocol> Session<P> {
             }
         }
         self.decode_ahead(now);
-        if self.is_unsettled() {
+        // A full buffer pauses the clocks that listen.
+        if self.is_unsettled() || self.rx.space() == 0 {
             self.settle(now);
         }
     }
