@@ -15,7 +15,8 @@ serialise-by-hand serialise-owned serialise-borrowed serialise-tungstenite seria
 [ $# -gt 0 ] || set -- $all
 
 command -v valgrind >/dev/null || { echo "valgrind is not installed" >&2; exit 1; }
-cargo build --quiet --release -p duologue-benches
+# Incremental builds are cut in many units, and inline less: by hand costs half as much again.
+CARGO_INCREMENTAL=0 cargo build --quiet --release -p duologue-benches
 sessions="${CARGO_TARGET_DIR:-target}/release/sessions"
 
 collected() {

@@ -78,8 +78,8 @@ fn unmask_text(payload: &mut [u8], key: u32) -> bool {
 }
 
 impl WebSocket {
-    /// A whole message in one frame that lies whole in the buffer. `None` for everything else, and for what is so short
-    /// that it ends within [`HEAD`] bytes of the end of the buffer's.
+    /// A whole message in one frame that lies whole in the buffer. `None` for everything else, and for what has fewer
+    /// than [`HEAD`] bytes left in the buffer.
     #[inline(always)]
     pub(super) fn short_way(&self, bytes: &[u8]) -> Option<Short> {
         let head = u64::from_le_bytes(*bytes.first_chunk::<HEAD>()?);
