@@ -1,7 +1,7 @@
 //! tokio's clock and timer as a timekeeper.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 
@@ -57,8 +57,38 @@ impl Timekeeper for Clock {
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
-        let polled = sleep.as_mut().poll(cx);
+        // Out of budget a timer says `Pending` and has registered nothing.
+        let polled = pin!(tokio::task::unconstrained(sleep.as_mut())).poll(cx);
         self.waits = polled.is_pending().then(|| (at, cx.waker().clone()));
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// tokio lets a task do so much and then answers `Pending` for everything, timers too, until the task was polled
+    /// anew: such an answer has registered nothing.
+    #[tokio::test]
+    async fn a_time_that_was_asked_for_without_budget_comes_all_the_same() {
+        let mut clock = Clock::new();
+        let at = clock.now().after(Duration::from_millis(20));
+        let mut first = true;
+        let comes = poll_fn(|cx| {
+            if std::mem::take(&mut first) {
+                while tokio::task::coop::has_budget_remaining() {
+                    let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+                }
+                assert!(clock.poll_until(cx, at).is_pending());
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            clock.poll_until(cx, at)
+        });
+        assert!(tokio::time::timeout(Duration::from_secs(5), comes).await.is_ok(), "the timer was never set");
     }
 }

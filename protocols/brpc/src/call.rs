@@ -203,7 +203,7 @@ pub enum BrpcCommand {
     Call(Box<Call>),
     /// Answer one.
     Reply(Box<Reply>),
-    /// Answer one that nobody works on any more, by EINTERNAL: never refused, not even for want of room.
+    /// Answer one that nobody works on any more, by EINTERNAL: never refused. For want of room the answer goes later.
     Abandon(RequestId),
     /// Wait no longer for a response: no event follows, and the call's streams are reset.
     Cancel(CallId),

@@ -107,3 +107,32 @@ fn a_full_queue_does_not_keep_an_abandoned_request_from_its_answer() {
     assert_eq!(client.response().body.len(), len);
     assert_eq!(client.response().error_code, code::EINTERNAL);
 }
+
+#[test]
+fn many_requests_abandoned_at_once_before_a_slow_client_do_not_end_the_session() {
+    const MANY: i64 = 1000;
+    let (mut client, mut server) = two();
+    for n in 0..=MANY {
+        client.call(echo(n, vec![]));
+    }
+    exchange(&mut client, &mut server, usize::MAX);
+    let first = server.request();
+    let all: Vec<_> = (0..MANY).map(|_| server.request().id).collect();
+    server.reply(Reply::ok(first.id, vec![0; (256 << 10) - 100].into()));
+    assert!(server.session.room() < 100, "the first reply fills the queue");
+    for id in &all {
+        server.session.send(NOW, BrpcCommand::Abandon(*id)).unwrap();
+        server.session.send(NOW, BrpcCommand::Abandon(*id)).unwrap();
+    }
+    assert_eq!(server.session.cause(), None);
+    let late = BrpcCommand::Reply(Box::new(Reply::ok(all[0], "too late".into())));
+    assert!(server.session.send(NOW, late).is_err(), "it was given up");
+    assert!(server.session.drain(NOW));
+    assert_eq!(server.session.cause(), None, "answers are still to be sent");
+    exchange(&mut client, &mut server, usize::MAX);
+    assert_eq!(client.response().error_code, 0);
+    for _ in 0..MANY {
+        assert_eq!(client.response().error_code, code::EINTERNAL);
+    }
+    assert!(matches!(server.session.cause(), Some(Cause::LocalClose(_))), "{:?}", server.session.cause());
+}

@@ -250,11 +250,12 @@ impl Yamux {
     }
 
     /// Measures the round trip anew while data comes. A question that was never answered is asked again: the peer is
-    /// alive, it sends.
+    /// alive, it sends. But not before what was said earlier has left, or a peer that takes nothing fills the queue.
     fn measure(&mut self, cx: &mut Cx<'_, Self>) {
         let due = |every: Duration| self.asked_at.is_none_or(|at| cx.now.since(at) >= every);
         let owner_waits = self.asked.is_some_and(|asked| asked.by_owner);
-        if !owner_waits && self.goodbye.is_none() && self.config.measure_every.is_some_and(due) {
+        let leaves = cx.tx.control_len() < MEASURE_BACKLOG;
+        if leaves && !owner_waits && self.goodbye.is_none() && self.config.measure_every.is_some_and(due) {
             self.ask(cx, false);
         }
     }
@@ -305,6 +306,9 @@ impl Yamux {
         control(cx, header);
     }
 }
+
+/// Bytes of answers that wait to be transmitted, from which on the round trip is not measured.
+const MEASURE_BACKLOG: usize = 64 * HEADER;
 
 fn control(cx: &mut Cx<'_, Yamux>, header: Header) {
     cx.tx.control(HEADER).put_slice(&header.encode());

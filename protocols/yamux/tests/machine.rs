@@ -270,6 +270,26 @@ fn pings(mut bytes: &[u8]) -> Vec<Header> {
 }
 
 #[test]
+fn a_peer_that_takes_nothing_is_not_asked_again_and_again() {
+    let mut server = session(Role::Server, YamuxConfig::new().measure_every(Some(core::time::Duration::ZERO)));
+    output(&mut server, usize::MAX);
+    let mut feed = |frame: Header, len: usize| {
+        let mut bytes = frame.encode().to_vec();
+        bytes.resize(bytes.len() + len, 7);
+        server.recv_buf().put_slice(&bytes);
+        server.received(NOW);
+        while server.interest().event {
+            let _ = server.poll_event(NOW);
+        }
+        assert_eq!(server.cause(), None);
+    };
+    feed(frame(Kind::WindowUpdate, SYN, 1, 0), 0);
+    for _ in 0..30000 {
+        feed(frame(Kind::Data, 0, 1, 1), 1);
+    }
+}
+
+#[test]
 fn the_round_trip_is_measured_again_while_data_comes_and_only_then() {
     let mut server = session(Role::Server, YamuxConfig::new());
     let at = |seconds: u64| NOW.after(core::time::Duration::from_secs(seconds));

@@ -226,6 +226,7 @@ impl Brpc {
             feedback: settings.and_then(|settings| settings.need_feedback).unwrap_or(false),
             writable: settings.and_then(|settings| settings.writable).unwrap_or(false),
             accepted: Vec::new(),
+            abandoned: false,
         };
         if self.draining {
             return self.turn_away(cx, &pending, code::ELOGOFF, "the server takes nothing up any more");
@@ -274,7 +275,7 @@ impl Brpc {
     }
 
     pub(super) fn reply(&mut self, cx: &mut Cx<'_, Self>, reply: &Reply) -> Result<(), Refusal> {
-        let Some(pending) = self.requests.get(&reply.to.0) else {
+        let Some(pending) = self.requests.get(&reply.to.0).filter(|pending| !pending.abandoned) else {
             return Err(Refusal::Invalid("no such request waits for its reply"));
         };
         let body = reply.compression.compress(reply.body.clone()).map_err(Refusal::Invalid)?;
@@ -292,17 +293,35 @@ impl Brpc {
         Ok(())
     }
 
-    /// Answers a request that nobody works on any more, whether or not the queue has room for it.
-    pub(super) fn abandon(&mut self, cx: &mut Cx<'_, Self>, request: RequestId) {
-        let Some(pending) = self.requests.get(&request.0) else { return };
-        let error = (code::EINTERNAL, "the handler ended without a reply");
-        let bytes = answer(pending, &completed(pending, RpcMeta::default(), error), &[], &[]);
-        if cx.tx.room() < bytes.len() {
-            cx.tx.control(bytes.len()).put_slice(&bytes);
-        } else if let Ok(mut out) = cx.tx.message(bytes.len()) {
-            out.put_bytes(bytes);
+    /// A request that nobody works on any more: it is answered as soon as there is room. Many may be given up at once,
+    /// before a client that reads slowly: the control reserve is not for them.
+    pub(super) fn abandon(&mut self, request: RequestId) {
+        if let Some(pending) = self.requests.get_mut(&request.0).filter(|pending| !pending.abandoned) {
+            pending.abandoned = true;
+            self.abandoned.push_back(request);
         }
-        self.replied(request, false);
+    }
+
+    /// Answers what was given up, as far as there is room.
+    pub(super) fn answer_abandoned(&mut self, cx: &mut Cx<'_, Self>) {
+        let error = (code::EINTERNAL, "the handler ended without a reply");
+        while let Some(request) = self.abandoned.front().copied() {
+            if let Some(pending) = self.requests.get(&request.0) {
+                let bytes = answer(pending, &completed(pending, RpcMeta::default(), error), &[], &[]);
+                if cx.tx.room() >= bytes.len() {
+                    if let Ok(mut out) = cx.tx.message(bytes.len()) {
+                        out.put_bytes(bytes);
+                    }
+                } else if cx.tx.is_empty() {
+                    // More room than this there will never be.
+                    cx.tx.control(bytes.len()).put_slice(&bytes);
+                } else {
+                    return;
+                }
+                self.replied(request, false);
+            }
+            self.abandoned.pop_front();
+        }
     }
 
     /// A request has its reply: its streams begin, or end.

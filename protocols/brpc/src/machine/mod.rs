@@ -71,6 +71,8 @@ pub struct Brpc {
     deadlines: BTreeSet<(Instant, i64)>,
     /// At the server: requests without a reply.
     requests: BTreeMap<u64, Pending>,
+    /// Those of them that nobody works on any more, each once.
+    abandoned: VecDeque<RequestId>,
     next_request: u64,
     /// Calls that ended otherwise than by a response.
     failed: VecDeque<(i64, CallError)>,
@@ -99,6 +101,8 @@ struct Pending {
     writable: bool,
     /// Ours, once they are accepted.
     accepted: Vec<(StreamId, u64)>,
+    /// Nobody works on it any more.
+    abandoned: bool,
 }
 
 /// What is being received.
@@ -127,6 +131,7 @@ impl Brpc {
             calls: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             requests: BTreeMap::new(),
+            abandoned: VecDeque::new(),
             next_request: 0,
             failed: VecDeque::new(),
             late: VecDeque::new(),
@@ -311,7 +316,7 @@ impl Protocol for Brpc {
             BrpcCommand::Reply(reply) => self.reply(cx, reply),
             BrpcCommand::Cancel(id) => self.cancel(*id),
             BrpcCommand::Abandon(id) => {
-                self.abandon(cx, *id);
+                self.abandon(*id);
                 Ok(())
             }
         };
@@ -345,16 +350,18 @@ impl Protocol for Brpc {
     }
 
     fn quiescent(&self) -> bool {
-        self.streams.is_quiescent()
+        self.streams.is_quiescent() && self.abandoned.is_empty()
     }
 
     fn wants_fill(&self) -> bool {
-        self.established && (self.streams.has_orders() || (self.draining && self.is_idle()))
+        let due = self.streams.has_orders() || !self.abandoned.is_empty();
+        self.established && (due || (self.draining && self.is_idle()))
     }
 
     fn fill(&mut self, cx: &mut Cx<'_, Self>) {
         // DATA, and the CLOSE behind it.
         const FRAMES: usize = 2 * STREAM_OVERHEAD;
+        self.answer_abandoned(cx);
         while cx.tx.room() >= FRAMES {
             let room = cx.tx.room() - FRAMES;
             let ahead = self.config.ahead.saturating_sub(cx.tx.len());
