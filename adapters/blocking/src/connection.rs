@@ -66,6 +66,13 @@ macro_rules! methods {
             wait(self.inner.feed(command))
         }
 
+        /// Waits for `work` while the connection goes on: what is queued leaves, what comes is read as far as the limits
+        /// allow, time-outs run and a dead peer is noticed. Work of another thread is waited for through a channel
+        /// with a future. `None` if the session's end began first; `work` is dropped then.
+        pub fn drive_during<F: std::future::Future>(&mut self, work: F) -> Option<F::Output> {
+            wait(self.inner.drive_during(work))
+        }
+
         /// Queues a command if it fits now.
         ///
         /// # Errors
