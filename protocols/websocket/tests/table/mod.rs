@@ -88,7 +88,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         row("what comes after the Close is not answered", &[bye(), masked(0x89, b"p")], &[close(1000)]),
         row("unmasked", &[plain(0x81, b"hi")], &[close(1002)]),
-        row("unmasked, and longer than a header", &[plain(0x81, b"hello, world")], &[close(1002)]),
+        row("unmasked, with bytes behind it", &[plain(0x82, b"hello, world").repeat(2)], &[close(1002)]),
         row("Close(1005) on the wire", &[closing(1005, b"")], &[close(1002)]),
         row("Close(1006) on the wire", &[closing(1006, b"")], &[close(1002)]),
         row("Close(999)", &[closing(999, b"")], &[close(1002)]),
