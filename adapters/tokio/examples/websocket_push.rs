@@ -5,9 +5,11 @@
 //! cargo run --release -p duologue-tokio --example websocket_push -- send ws://127.0.0.1:9003/name.bin FILE
 //! ```
 //!
-//! The server answers with the length and the checksum of what it got, and the client compares them with its own.
+//! The server answers with the length and the checksum of what it got, and the client compares them with its own. A push
+//! is not resumed: when its connection is lost the server removes what came, and the client says so and ends with code 1.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,7 +94,9 @@ async fn send(address: &str, path: &Path) -> Outcome {
         total += len as u64;
         // `send` waits for room: no more of the file is read than the connection takes.
         let part = Part { kind: Kind::Binary, first, last: len == 0, data: Bytes::from(piece) };
-        socket.send(Command::Part(part)).await?;
+        if let Err(error) = socket.send(Command::Part(part)).await {
+            return Err(lost(total, &error));
+        }
         bar.set_position(total);
         first = false;
         if len == 0 {
@@ -109,11 +113,16 @@ async fn send(address: &str, path: &Path) -> Outcome {
                 return Ok(());
             }
             SessionEvent::App(Event::Text(text)) => return Err(format!("damaged: {text}, not {answer}").into()),
-            SessionEvent::Closed(closed) => return Err(closed.to_string().into()),
+            SessionEvent::Closed(closed) => return Err(lost(total, &closed)),
             _ => {}
         }
     }
-    Err("no answer".into())
+    Err(lost(total, &"no answer came"))
+}
+
+/// Whether the file is there, the receipt would have told.
+fn lost(read: u64, why: &dyn Display) -> Box<dyn Error + Send + Sync> {
+    format!("lost after {read} bytes were read, without a receipt ({why}); a push is not resumed: send it again").into()
 }
 
 fn receipt(total: u64, sum: &Checksum) -> String {

@@ -259,10 +259,14 @@ fn a_slow_handshake_is_told_408_and_does_not_postpone_its_end() {
     let server = WebSocket::server(ServerHandshake::new(Settings::new()));
     let mut session = session(server, Settings::new().config(Role::Server, Config::new()));
     let end = session.interest().deadline.expect("an opening has its time").at;
-    for byte in b"GET / HTTP/1.1\r\nHost: h\r\n" {
-        give(&mut session, &[*byte]);
-        assert_eq!(session.interest().deadline.map(|d| d.at), Some(end), "a drip postpones nothing");
-    }
+    let most = most_held("slow handshake", || {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}", "x".repeat(8_000));
+        for byte in head.bytes() {
+            give(&mut session, &[byte]);
+            assert_eq!(session.interest().deadline.map(|d| d.at), Some(end), "a drip postpones nothing");
+        }
+    });
+    assert!(most < 64 << 10, "{most}");
     session.handle_timeout(end);
     assert_eq!(session.cause(), Some(&Cause::Timeout(TimeoutReason::Handshake)));
     assert!(written(&mut session).starts_with(b"HTTP/1.1 408 "));
@@ -273,9 +277,16 @@ fn a_close_that_nobody_answers_ends_after_its_time() {
     let mut session = upgraded(Settings::new(), small());
     session.close(NOW, CloseIntent::Goodbye(Code(1001)));
     assert_eq!(written(&mut session), [0x88, 2, 0x03, 0xE9]);
-    // The peer goes on sending instead.
-    give(&mut session, &frame(0x82, b"x"));
-    assert_eq!(take_all(&mut session), [Event::Binary("x".into())]);
+    // The peer goes on sending instead, and asking.
+    let most = most_held("a Close without an answer", || {
+        for _ in 0..ROUNDS {
+            give(&mut session, &frame(0x82, b"x"));
+            assert_eq!(take_all(&mut session), [Event::Binary("x".into())]);
+        }
+        (0..900).for_each(|_| give(&mut session, &frame(0x89, &[7; 125])));
+    });
+    assert!(most < 64 << 10, "{most}");
+    assert_eq!(written(&mut session), b"", "nothing follows a Close");
     let mut ends = Vec::new();
     for _ in 0..10 {
         if session.interest().shutdown_write {

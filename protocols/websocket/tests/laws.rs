@@ -1,6 +1,8 @@
-//! The laws, over both roles, whole messages and messages in parts, owned and in place.
+//! The laws, over both roles, whole messages and messages in parts, owned and in place, with the opening and without.
 //!
 //! `DUOLOGUE_CASES` sets the number of scripts per subject, `DUOLOGUE_SEED` where they start.
+
+mod opening;
 
 use std::time::Duration;
 
@@ -69,6 +71,7 @@ fn own<B: AsBytes>(event: Event<B>) -> Event {
         Event::Ping(data) => Event::Ping(bytes(data)),
         Event::Pong(data) => Event::Pong(bytes(data)),
         Event::Close(close) => Event::Close(close),
+        Event::Opened(opened) => Event::Opened(opened),
         other => panic!("not expected: {:?}", std::mem::discriminant(&other)),
     }
 }
@@ -167,17 +170,24 @@ impl Subject for Frames {
     }
 
     fn handle(&self, session: &mut Session<WebSocket>, handling: &mut Handling<'_, Self>) {
-        let Handling { now, room, budget, reply, out, replied, refused } = handling;
-        session.handle(*now, *room, *budget, |event, replies| {
-            out.push(own(event));
-            let Some(reply) = reply.as_ref() else { return };
-            match replies.send(borrow(reply)) {
-                Ok(()) => replied.push(reply.clone()),
-                Err(SendError::Full { need, .. }) => **refused = Some(refused.unwrap_or(need)),
-                Err(_) => {}
-            }
-        });
+        hand_over(session, handling);
     }
+}
+
+fn hand_over<S>(session: &mut Session<WebSocket>, handling: &mut Handling<'_, S>)
+where
+    S: Subject<Protocol = WebSocket>,
+{
+    let Handling { now, room, budget, reply, out, replied, refused } = handling;
+    session.handle(*now, *room, *budget, |event, replies| {
+        out.push(own(event));
+        let Some(reply) = reply.as_ref() else { return };
+        match replies.send(borrow(reply)) {
+            Ok(()) => replied.push(reply.clone()),
+            Err(SendError::Full { need, .. }) => **refused = Some(refused.unwrap_or(need)),
+            Err(_) => {}
+        }
+    });
 }
 
 fn borrow(command: &Command) -> Command<Payload<'_>> {
@@ -369,4 +379,14 @@ fn whole_messages_keep_the_laws() {
 #[test]
 fn messages_in_parts_keep_the_laws() {
     keeps_the_laws(&Frames { streaming: true });
+}
+
+#[test]
+fn openings_keep_the_laws() {
+    let subject = opening::Openings::new();
+    let cases = 2 * setting("DUOLOGUE_CASES", 1_400);
+    let report = run(&subject, cases, 1 + setting("DUOLOGUE_SEED", 0)).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(report.steps > 10_000, "{} steps", report.steps);
+    // Most scripts end inside the opening, which is what this is about; but not all.
+    assert!(subject.granted() as u64 * 60 > cases, "{} of {cases} were opened", subject.granted());
 }

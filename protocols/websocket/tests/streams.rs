@@ -307,6 +307,15 @@ fn data_behind_the_101_is_kept_and_interim_answers_are_skipped() {
 }
 
 #[test]
+fn interim_answers_have_an_end() {
+    for (count, open) in [(8, true), (9, false)] {
+        let (client, _) = answered(&format!("{}{GRANTED}", "HTTP/1.1 103 Early\r\n\r\n".repeat(count)), b"");
+        assert_eq!(client.is_established(), open, "{count}");
+        assert_eq!(matches!(client.cause(), Some(Cause::Violation(Violation::Handshake(_)))), !open, "{count}");
+    }
+}
+
+#[test]
 fn answers_that_grant_something_else_fail_and_say_what() {
     let cases = [
         ("{accept}", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "Sec-WebSocket-Accept"),

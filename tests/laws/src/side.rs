@@ -227,7 +227,7 @@ impl<S: Subject> Side<S> {
         }
         if self.encoded.len != self.transmitted.len() {
             self.encoded.len = self.transmitted.len();
-            self.encoded.reference = subject.reference(self.role.other(), variant, &self.transmitted);
+            self.encoded.reference = subject.written(self.role, variant, &self.transmitted);
             self.encoded.reference.events.retain(|(_, event)| subject.is_from_command(event));
         }
     }

@@ -137,6 +137,12 @@ pub trait Subject {
         self.reference(receiver, variant, bytes)
     }
 
+    /// Decodes everything that `sender` transmitted so far. It differs from [`reference`](Self::reference) of the other
+    /// side where one may say what ends the other: a refusal of the opening.
+    fn written(&self, sender: Role, variant: usize, bytes: &[u8]) -> Reference<EventOf<Self>> {
+        self.reference(sender.other(), variant, bytes)
+    }
+
     /// Whether an event asks its receiver for something new: what a drain does not take up any more.
     fn begins(&self, event: &EventOf<Self>) -> bool {
         let _ = event;
