@@ -242,9 +242,10 @@ impl Brpc {
             return Some(());
         };
         let from = key as i64;
-        let mut closes = false;
+        let (mut closes, mut unheard) = (false, false);
         match what {
             StreamOrder::Data { payload, ends, finish } => {
+                unheard = !self.config.need_feedback;
                 let prefix = Prefix::data(to, from, !ends, payload.len());
                 // There is room: it was looked at before the order was taken.
                 if let Ok(mut out) = cx.tx.message(prefix.as_slice().len() + payload.len()) {
@@ -269,6 +270,11 @@ impl Brpc {
                     stream.set_deadline(Some(until));
                 }
             }
+        }
+        if unheard {
+            // Nobody tells what was consumed: what is sent no longer counts.
+            let sent = self.streams.get_mut(id).map_or(0, |stream| stream.credit().0.used());
+            let _ = self.streams.consumed(cx.now, id, u64::try_from(sent).unwrap_or(0));
         }
         Some(())
     }
