@@ -328,3 +328,29 @@ fn l9_a_consumer_that_never_reads_does_not_keep_a_broken_connection() {
     let still = Received::Data { bytes: Bytes::from_static(b"unread"), ends: true };
     assert_eq!(server.with(theirs, |stream| stream.recv(usize::MAX)), still, "what came is there for whoever reads");
 }
+
+/// The kernel of a killed process ends its sockets as an orderly one does: what was left open tells them apart.
+#[test]
+fn a_peer_that_ends_with_streams_or_calls_open_did_not_end_in_order() {
+    let cut = Some(Cause::Truncated { missing: None });
+    let (mut client, mut server, mine, theirs) = connected_one();
+    server.session.received_eof(NOW);
+    server.pump();
+    assert_eq!((server.session.cause().cloned(), server.end_of(theirs)), (cut.clone(), vec![StreamEnd::Lost]));
+    client.call(echo(2, vec![]));
+    client.with(mine, |stream| stream.reset(Code(1)));
+    all_output(&mut client.session);
+    client.session.received_eof(NOW);
+    assert_eq!(client.session.cause().cloned(), cut);
+
+    // The CLOSE came, and maybe ours did not go out yet: nothing is missing.
+    let (mut client, mut server, mine, theirs) = connected_one();
+    client.send(mine, "all of it");
+    client.with(mine, |stream| stream.finish());
+    let last = all_output(&mut client.session);
+    server.feed(&last);
+    server.session.received_eof(NOW);
+    assert_eq!(server.take(theirs), [b"all of it"]);
+    server.pump();
+    assert!(!matches!(server.session.cause(), Some(Cause::Truncated { .. })), "{:?}", server.session.cause());
+}

@@ -221,6 +221,17 @@ impl Brpc {
         self.calls.is_empty() && self.requests.is_empty() && local + peer == 0 && self.streams.is_quiescent()
     }
 
+    /// The peer has yet to answer, or to close a stream: no half-close of this wire leaves these open.
+    fn is_cut(&mut self) -> bool {
+        let ids: Vec<StreamId> = self.streams.ids().collect();
+        let peers = |remote: &mut Remote| remote.id.is_some() && !remote.closed;
+        let cut = |id| {
+            let stream = self.streams.get_mut(id).filter(|stream| stream.states().0.expects());
+            stream.is_some_and(|mut stream| stream.data_mut().is_some_and(peers))
+        };
+        !self.calls.is_empty() || ids.into_iter().any(cut)
+    }
+
     /// Nothing more comes: every call and every stream ends.
     fn end_all(&mut self, end: StreamEnd) {
         self.streams.end_all(end);
@@ -306,9 +317,10 @@ impl Protocol for Brpc {
             Rx::Header => None,
             Rx::Call { left, .. } | Rx::Data { left, .. } => Some(*left as u64),
         };
+        let cut = self.is_cut();
         // Nobody answers or gives credit any more.
         self.end_all(StreamEnd::Lost);
-        if missing.is_none() && rest.is_empty() { Ok(EofAction::Clean) } else { Ok(EofAction::Truncated { missing }) }
+        if missing.is_none() && rest.is_empty() && !cut { Ok(EofAction::Clean) } else { Ok(EofAction::Truncated { missing }) }
     }
 
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: BrpcCommand) -> Result<(), Refused<BrpcCommand>> {
