@@ -46,7 +46,8 @@ impl Running {
     /// How the server's stream ended, and its connection: whichever is said first.
     fn ends(&self) -> (String, String) {
         let lines = [self.line(&[], Duration::from_secs(BOUND) + SLACK), self.line(&[], SLACK)];
-        let (streams, connections): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.starts_with("stream at "));
+        let (streams, connections): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line.starts_with("stream at "));
         (streams.concat(), connections.concat())
     }
 }
@@ -107,7 +108,11 @@ fn a_client_killed_at_any_moment_is_named_and_one_that_comes_again_goes_on_where
         client.child.wait().unwrap();
         let (stream, line) = server.ends();
         println!("killed after {after:?}, named after {:?}: {stream}; {line}", killed.elapsed());
-        assert!(stream.contains("lost") && ["reset by the peer", "too early", "broken pipe"].iter().any(|word| line.contains(word)), "{line}");
+        assert!(
+            stream.contains("lost")
+                && ["reset by the peer", "too early", "broken pipe"].iter().any(|word| line.contains(word)),
+            "{line}"
+        );
         let reached = std::fs::read_to_string(&progress).map_or(0, |text| text.parse().unwrap());
         assert!((kept..=pushed(&stream)).contains(&reached), "{kept}, {reached}, {stream}");
         kept = reached;

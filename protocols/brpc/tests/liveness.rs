@@ -11,8 +11,8 @@ use duologue_brpc::wire::Prefix;
 use duologue_brpc::{Brpc, BrpcConfig, BrpcEvent, Call, CallError, CallId, Reply, Role, code};
 use duologue_core::streams::{Received, StreamEnd, StreamError, StreamEvent};
 use duologue_core::{
-    Cause, CloseIntent, Code, Config, FaultKind, Instant, Keepalive, Limits, Operation, Session, TimeoutReason, Timeouts,
-    TransportFault,
+    Cause, CloseIntent, Code, Config, FaultKind, Instant, Keepalive, Limits, Operation, Session, TimeoutReason,
+    Timeouts, TransportFault,
 };
 
 fn after(millis: u64) -> Instant {

@@ -320,7 +320,11 @@ impl Protocol for Brpc {
         let cut = self.is_cut();
         // Nobody answers or gives credit any more.
         self.end_all(StreamEnd::Lost);
-        if missing.is_none() && rest.is_empty() && !cut { Ok(EofAction::Clean) } else { Ok(EofAction::Truncated { missing }) }
+        if missing.is_none() && rest.is_empty() && !cut {
+            Ok(EofAction::Clean)
+        } else {
+            Ok(EofAction::Truncated { missing })
+        }
     }
 
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: BrpcCommand) -> Result<(), Refused<BrpcCommand>> {
