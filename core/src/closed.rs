@@ -96,8 +96,8 @@ pub enum Cause<V> {
     /// The peer said the protocol's goodbye.
     #[error("closed by the peer with code {0}")]
     PeerClose(Code),
-    /// The peer's FIN came in the middle of a message.
-    #[error("the peer's stream ended inside a message{}", Missing(*.missing))]
+    /// The peer's FIN came too early: in the middle of a message, or of what the protocol has both sides end.
+    #[error("the peer's stream ended too early{}", Missing(*.missing))]
     Truncated {
         /// Bytes that were still due, where the protocol knows.
         missing: Option<u64>,
@@ -217,8 +217,8 @@ mod tests {
             "protocol violation by the peer: nonsense; 1 received bytes were not delivered"
         );
         let truncated = |missing| Cause::<Nonsense>::Truncated { missing }.to_string();
-        assert_eq!(truncated(Some(3)), "the peer's stream ended inside a message, 3 bytes missing");
-        assert_eq!(truncated(None), "the peer's stream ended inside a message");
+        assert_eq!(truncated(Some(3)), "the peer's stream ended too early, 3 bytes missing");
+        assert_eq!(truncated(None), "the peer's stream ended too early");
     }
 
     #[test]

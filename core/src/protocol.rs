@@ -221,7 +221,7 @@ pub enum EofAction<E> {
     Clean,
     /// The rest was the last message.
     Final(E),
-    /// It ended inside a message.
+    /// It ended too early: inside a message, or of what the protocol has both sides end.
     Truncated {
         /// Bytes that were still due, where that is known.
         missing: Option<u64>,

@@ -384,6 +384,11 @@ struct Reached {
 }
 
 fn run(seed: u64, reached: &mut Reached) -> u64 {
+    run_with(seed, true, reached)
+}
+
+/// Without feedback nothing but the transport holds a sender back, and the receiver keeps what comes.
+fn run_with(seed: u64, feedback: bool, reached: &mut Reached) -> u64 {
     let mut rng = Rng::new(seed);
     let calm = seed % 3 == 0;
     let mut world = World::new(seed);
@@ -404,9 +409,11 @@ fn run(seed: u64, reached: &mut Reached) -> u64 {
         calm,
         over: false,
     };
-    let brpc = |role| {
-        let streams = BrpcConfig::new().streams.send_window(WINDOW).recv_window(64 << 10);
-        let config = BrpcConfig::new().streams(streams).max_message(16 << 10).max_segment(5_000);
+    let brpc = move |role| {
+        let unread = if feedback { 64 << 10 } else { 4 << 20 };
+        let streams = BrpcConfig::new().streams.send_window(WINDOW).recv_window(unread);
+        let config =
+            BrpcConfig::new().need_feedback(feedback).streams(streams).max_message(16 << 10).max_segment(5_000);
         Brpc::new(role, config.close_timeout(Duration::from_secs(5))).unwrap()
     };
     let of_server = oracle.clone();
@@ -480,6 +487,18 @@ fn each_call_and_each_stream_keeps_its_promises_under_any_faults_of_the_network(
     for end in ["Finished", "Lost", "LocalReset", "PeerReset", "Deadline", "Refused"] {
         assert!(ends.get(end).copied().unwrap_or(0) > 40, "{end} hardly came");
     }
+}
+
+/// bRPC's `max_buf_size` of 0, on both sides: no FEEDBACK is asked for, and nobody waits for any.
+#[test]
+fn the_same_holds_where_nobody_asks_for_feedback() {
+    let mut reached = Reached::default();
+    for seed in 1_000..1_000 + SEEDS / 4 {
+        run_with(seed, false, &mut reached);
+    }
+    let Reached { streams, messages, calls, answered, ends, compared, accounted } = reached;
+    println!("{calls} calls ({answered} answered), {streams} streams, {messages} messages, ends {ends:?}");
+    assert!(streams > 500 && messages > 10_000 && compared > 100 && accounted > 200, "not enough of it was tried");
 }
 
 #[test]

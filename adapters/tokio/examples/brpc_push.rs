@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! cargo run --release -p duologue-tokio --example brpc_push -- serve --port 7000 --megabytes 4096
-//! cargo run --release -p duologue-tokio --example brpc_push -- fetch --port 7000
+//! cargo run --release -p duologue-tokio --example brpc_push -- fetch --port 7000 --progress /tmp/fetched
 //! ```
 #![allow(clippy::print_stdout)]
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,6 +46,9 @@ enum What {
         /// TCP port of the server.
         #[arg(long)]
         port: u16,
+        /// Where to keep how far it came, so that a fetcher that was killed goes on from there.
+        #[arg(long)]
+        progress: Option<PathBuf>,
     },
 }
 
@@ -60,7 +64,7 @@ fn options(bound: Duration) -> Options {
 async fn main() -> Result<(), Failure> {
     match Args::parse().what {
         What::Serve { port, megabytes, bound } => serve(port, megabytes << 20, Duration::from_secs(bound)).await,
-        What::Fetch { port } => fetch(port).await,
+        What::Fetch { port, progress } => fetch(port, progress.as_deref()).await,
     }
 }
 
@@ -90,6 +94,7 @@ async fn answer(exchange: Exchange, total: u64) {
         let refused = Status::new(ErrorCode::BadRequest, "say from where, and open a stream");
         return drop(exchange.reply(Err(refused)).await);
     };
+    println!("pushing from {from} of {total} bytes");
     if exchange.reply(Ok(Answer::new(encode(total)))).await.is_ok() {
         push(stream, from, total).await;
     }
@@ -112,12 +117,13 @@ async fn push(mut stream: BrpcStream, from: u64, total: u64) {
     }
 }
 
-async fn fetch(port: u16) -> Result<(), Failure> {
+async fn fetch(port: u16, progress: Option<&Path>) -> Result<(), Failure> {
     let bar = ProgressBar::no_length();
     bar.set_style(ProgressStyle::with_template("{bytes}/{total_bytes} {bar:30} {bytes_per_sec} {msg}")?);
-    let (mut at, mut total) = (0, None);
+    let kept = progress.and_then(|path| std::fs::read_to_string(path).ok()?.parse().ok());
+    let (mut at, mut total) = (kept.unwrap_or(0), None);
     while total != Some(at) {
-        if let Err(e) = resume(port, &bar, &mut at, &mut total).await {
+        if let Err(e) = resume(port, &bar, progress, &mut at, &mut total).await {
             bar.println(format!("at {at} bytes: {e}; trying again"));
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -127,7 +133,22 @@ async fn fetch(port: u16) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn resume(port: u16, bar: &ProgressBar, at: &mut u64, total: &mut Option<u64>) -> Result<(), Failure> {
+/// Keeps how far it came: whole or not at all, whenever the process is killed.
+fn keep(progress: Option<&Path>, at: u64) -> std::io::Result<()> {
+    let Some(path) = progress else { return Ok(()) };
+    let next = path.with_extension("next");
+    std::fs::write(&next, at.to_string())?;
+    std::fs::rename(next, path)
+}
+
+async fn resume(
+    port: u16,
+    bar: &ProgressBar,
+    progress: Option<&Path>,
+    at: &mut u64,
+    total: &mut Option<u64>,
+) -> Result<(), Failure> {
+    let mut kept = *at;
     let brpc = Brpc::new(Role::Client, BrpcConfig::new())?;
     let options = options(Duration::from_secs(4));
     let (client, task) = BrpcClient::new(Connection::connect(("127.0.0.1", port), brpc, options).await?);
@@ -142,6 +163,11 @@ async fn resume(port: u16, bar: &ProgressBar, at: &mut u64, total: &mut Option<u
     while let Some(bytes) = stream.recv().await? {
         *at += bytes.len() as u64;
         bar.set_position(*at);
+        if *at - kept >= 1 << 20 {
+            keep(progress, *at)?;
+            kept = *at;
+        }
     }
+    keep(progress, *at)?;
     if *at == length { Ok(()) } else { Err("the server finished early".into()) }
 }

@@ -81,6 +81,25 @@ pub enum StopStyle {
     AfterFinish,
 }
 
+/// How a stream is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// Its share of the connection when several streams have data: 1 to 255. Default 16.
+    pub weight: u8,
+    /// Whether the protocol is ordered to announce it ([`StreamOrder::Open`](super::StreamOrder::Open)). Default true; false if it announces
+    /// streams otherwise, in a call.
+    pub announce: bool,
+    /// Whether its data waits until the peer accepted it. Default false.
+    pub wait: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { weight: 16, announce: true, wait: false }
+    }
+}
+
 impl Default for StreamsConfig {
     fn default() -> Self {
         Self {

@@ -104,7 +104,8 @@ impl<D> Streams<D> {
             stream.flags.set(Flags::READABLE);
         }
         self.buckets.useful(len);
-        if len == 0 {
+        // An empty message is a message: whoever keeps few of them unread sends as many as it likes, as of any other.
+        if len == 0 && !self.config.messages {
             self.spend(now, Abuse::Empty)?;
         }
         self.settle(index);

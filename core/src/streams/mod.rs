@@ -44,7 +44,7 @@ use slab::{List, Slab};
 use stream::{Flags, Stream};
 
 pub use abuse::{Abuse, AbuseBudget};
-pub use config::{StopStyle, StreamsConfig};
+pub use config::{OpenOptions, StopStyle, StreamsConfig};
 pub use credit::{CreditStyle, RecvCredit, SendCredit};
 pub use event::{
     Grant, OpenError, Order, Received, Refuse, StreamClosed, StreamEnd, StreamError, StreamEvent, StreamOrder,
@@ -77,25 +77,6 @@ pub trait Multiplex: Protocol {
 
     /// The stream event in an event of the protocol's, if it is one.
     fn as_stream_event(event: &Self::Event) -> Option<StreamEvent>;
-}
-
-/// How a stream is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OpenOptions {
-    /// Its share of the connection when several streams have data: 1 to 255. Default 16.
-    pub weight: u8,
-    /// Whether the protocol is ordered to announce it ([`StreamOrder::Open`]). Default true; false if it announces
-    /// streams otherwise, in a call.
-    pub announce: bool,
-    /// Whether its data waits until the peer accepted it. Default false.
-    pub wait: bool,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self { weight: 16, announce: true, wait: false }
-    }
 }
 
 /// The weight that [`StreamsConfig::turn_bytes`] is for.

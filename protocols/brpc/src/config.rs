@@ -34,6 +34,9 @@ pub struct BrpcConfig {
     pub close_timeout: Duration,
     /// Whether we take data on streams (bRPC: there is a handler). Default true.
     pub writable: bool,
+    /// Whether we have a send window and ask for feedback (bRPC: `max_buf_size` is positive). Default true. Without it
+    /// only the transport holds a stream's sender back, and a peer that keeps no more unread resets the stream.
+    pub need_feedback: bool,
     /// Bytes queued ahead of the transport, at most. Default 256 KiB.
     pub ahead: usize,
 }
@@ -77,6 +80,7 @@ impl Default for BrpcConfig {
             call_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
             writable: true,
+            need_feedback: true,
             ahead: 256 << 10,
         }
     }
@@ -147,6 +151,8 @@ setters! {
     close_timeout: Duration,
     /// Says whether we take data on streams.
     writable: bool,
+    /// Says whether we have a send window.
+    need_feedback: bool,
     /// Sets the bytes queued ahead of the transport.
     ahead: usize,
 }

@@ -9,8 +9,11 @@ use bytes::Bytes;
 use common::*;
 use duologue_brpc::wire::Prefix;
 use duologue_brpc::{Brpc, BrpcConfig, BrpcEvent, Call, CallError, CallId, Reply, Role, code};
-use duologue_core::streams::{StreamEnd, StreamError, StreamEvent};
-use duologue_core::{Cause, CloseIntent, Code, Config, Instant, Keepalive, Limits, Session, TimeoutReason, Timeouts};
+use duologue_core::streams::{Received, StreamEnd, StreamError, StreamEvent};
+use duologue_core::{
+    Cause, CloseIntent, Code, Config, FaultKind, Instant, Keepalive, Limits, Operation, Session, TimeoutReason,
+    Timeouts, TransportFault,
+};
 
 fn after(millis: u64) -> Instant {
     NOW.after(Duration::from_millis(millis))
@@ -309,4 +312,45 @@ fn a_response_for_a_stream_that_was_reset_meanwhile_leaves_no_half_open_stream()
     client.send(mine[1], "the other one lives");
     exchange(&mut client, &mut server, usize::MAX);
     assert_eq!(server.take(theirs[1]), [b"the other one lives"]);
+}
+
+/// The original's blocked consumer keeps the broken socket, and with it every new stream to that server.
+#[test]
+fn l9_a_consumer_that_never_reads_does_not_keep_a_broken_connection() {
+    let (mut client, mut server, mine, theirs) = connected_one();
+    client.send(mine, "unread");
+    server.feed(&all_output(&mut client.session));
+    let fault = TransportFault::new(FaultKind::Reset, Operation::Read);
+    server.session.transport_failed(NOW, fault);
+    server.pump();
+    assert!(server.session.interest().release.is_some(), "the socket is let go at once");
+    assert_eq!(server.end_of(theirs), [StreamEnd::Lost]);
+    let still = Received::Data { bytes: Bytes::from_static(b"unread"), ends: true };
+    assert_eq!(server.with(theirs, |stream| stream.recv(usize::MAX)), still, "what came is there for whoever reads");
+}
+
+/// The kernel of a killed process ends its sockets as an orderly one does: what was left open tells them apart.
+#[test]
+fn a_peer_that_ends_with_streams_or_calls_open_did_not_end_in_order() {
+    let cut = Some(Cause::Truncated { missing: None });
+    let (mut client, mut server, mine, theirs) = connected_one();
+    server.session.received_eof(NOW);
+    server.pump();
+    assert_eq!((server.session.cause().cloned(), server.end_of(theirs)), (cut.clone(), vec![StreamEnd::Lost]));
+    client.call(echo(2, vec![]));
+    client.with(mine, |stream| stream.reset(Code(1)));
+    all_output(&mut client.session);
+    client.session.received_eof(NOW);
+    assert_eq!(client.session.cause().cloned(), cut);
+
+    // The CLOSE came, and maybe ours did not go out yet: nothing is missing.
+    let (mut client, mut server, mine, theirs) = connected_one();
+    client.send(mine, "all of it");
+    client.with(mine, |stream| stream.finish());
+    let last = all_output(&mut client.session);
+    server.feed(&last);
+    server.session.received_eof(NOW);
+    assert_eq!(server.take(theirs), [b"all of it"]);
+    server.pump();
+    assert!(!matches!(server.session.cause(), Some(Cause::Truncated { .. })), "{:?}", server.session.cause());
 }

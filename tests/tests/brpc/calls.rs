@@ -111,11 +111,25 @@ fn a_deadline_is_a_moment_and_one_that_passed_sends_nothing() {
             futures_util::join!(client.call_until(call("Wait", ""), soon), client.call_until(call("Wait", ""), soon));
         assert_eq!((first, second), (Err(RpcError::Timeout), Err(RpcError::Timeout)));
         assert!(client.deadline_in(Duration::ZERO) >= soon);
-        // What is answered late is for nobody.
-        served.gate.next().await.send(()).unwrap();
-        served.gate.next().await.send(()).unwrap();
+        // Nobody waits for the handlers any more: they are dropped, and with them what they wait for.
+        for _ in 0..2 {
+            served.gate.next().await.cancellation().await;
+        }
         assert_eq!(client.call(call("Echo", "next")).await.unwrap().body, "next");
         assert_eq!(client.inspect(|session| session.protocol().waiting()), (0, 0));
+    });
+}
+
+#[test]
+fn a_handler_of_an_exchange_is_told_that_its_caller_gave_up() {
+    bounded(|| async {
+        let mut served = serve().await;
+        let client = connect(&served).await;
+        let soon = client.deadline_in(Duration::from_millis(100));
+        assert_eq!(client.call_until(call("Expire", ""), soon).await, Err(RpcError::Timeout));
+        // The handler was told, and goes on as it likes.
+        served.gate.next().await.send(()).unwrap();
+        assert_eq!(client.call(call("Echo", "next")).await.unwrap().body, "next");
     });
 }
 

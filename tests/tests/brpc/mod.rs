@@ -85,7 +85,7 @@ fn router(
     asks: channel::UnboundedSender<oneshot::Sender<()>>,
     keeps: channel::UnboundedSender<Vec<BrpcStream>>,
 ) -> Router {
-    let (wait, keep) = (asks.clone(), asks);
+    let (wait, expires, keep) = (asks.clone(), asks.clone(), asks);
     Router::new()
         .method("test.Service", "Echo", |request| async move {
             let answer = Answer::new(request.body).attachment(request.attachment);
@@ -118,6 +118,16 @@ fn router(
                 let streams = exchange.accept().unwrap();
                 exchange.reply(Ok(Answer::default())).await.unwrap();
                 keeps.unbounded_send(streams).unwrap();
+            }
+        })
+        .exchange("test.Service", "Expire", move |exchange: Exchange| {
+            let expires = expires.clone();
+            async move {
+                exchange.expired().await;
+                assert!(exchange.deadline().is_some());
+                let (go, gone) = oneshot::channel();
+                expires.unbounded_send(go).unwrap();
+                let _ = gone.await;
             }
         })
         .exchange("test.Service", "KeepLate", move |exchange: Exchange| {

@@ -197,6 +197,24 @@ fn a_sender_of_more_than_the_buffer_goes_on_as_soon_as_half_is_free() {
 }
 
 #[test]
+fn events_that_nobody_takes_are_counted_and_stop_no_stream() {
+    bounded(|| async {
+        let (client, server) = sides();
+        // More pongs than the 64 that wait by default.
+        while client.missed_events() < 6 {
+            let _ = client.try_send(YamuxCommand::Ping);
+            let (ours, mut theirs) = joined(&client, &server).await;
+            ours.finish();
+            assert_eq!(all(&mut theirs).await, []);
+        }
+        // Those that found room are told, once each.
+        for _ in 0..64 {
+            assert!(matches!(client.event().await, Some(YamuxEvent::Pong(_))));
+        }
+    });
+}
+
+#[test]
 fn what_is_not_about_streams_is_told_and_what_nobody_takes_is_counted() {
     bounded(|| async {
         let (client, _server) = sides();

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::desk::Desk;
 use super::{BrpcStream, BrpcTask, open};
 use crate::Connection;
+use crate::connect::within;
 use crate::streams::Mux;
 
 /// The requests of one connection. Clones are the same connection.
@@ -155,6 +156,26 @@ impl<T: Transport, K: Timekeeper> Exchange<T, K> {
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Waits until the client gave up: its [`deadline`](Self::deadline) passed; for ever if it said none. Cancel-safe.
+    pub async fn expired(&self)
+    where
+        K: Clone,
+    {
+        let never = std::future::pending::<()>();
+        match self.deadline {
+            Some(at) => drop(within(self.clock(), at, never).await),
+            None => never.await,
+        }
+    }
+
+    /// A clock to wait with.
+    pub(super) fn clock(&self) -> K
+    where
+        K: Clone,
+    {
+        self.mux.clock().0
     }
 
     /// Accepts all streams that the request opens, in its order. What is sent on them goes behind the reply.

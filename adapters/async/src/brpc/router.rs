@@ -9,6 +9,7 @@ use duologue_brpc::{ErrorCode, Request, Status, prost};
 use duologue_core::driver::{Timekeeper, Transport};
 
 use super::exchange::{Answer, Exchange};
+use crate::connect::within;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Handler<T, K> = Box<dyn Fn(Exchange<T, K>) -> Work + Send + Sync>;
@@ -21,7 +22,7 @@ pub struct Router<T: Transport, K: Timekeeper> {
 impl<T, K> Router<T, K>
 where
     T: Transport + Send + 'static,
-    K: Timekeeper + Send + 'static,
+    K: Timekeeper + Clone + Send + 'static,
 {
     /// Without any method.
     #[must_use]
@@ -29,8 +30,9 @@ where
         Self { services: BTreeMap::new() }
     }
 
-    /// A method whose handler has the whole exchange: it accepts streams, replies, and goes on with them. `service` is
-    /// the full name, as `example.EchoService`.
+    /// A method whose handler has the whole exchange: it accepts streams, replies, and goes on with them. It is not
+    /// ended by the caller's deadline, but may wait for it: [`Exchange::expired`]. `service` is the full name, as
+    /// `example.EchoService`.
     #[must_use]
     pub fn exchange<H, F>(mut self, service: &str, method: &str, handler: H) -> Self
     where
@@ -42,7 +44,8 @@ where
         self
     }
 
-    /// A method from a request to an answer. Streams that a request opens are not accepted.
+    /// A method from a request to an answer. Streams that a request opens are not accepted. When the caller's deadline
+    /// passes the handler's future is dropped: nobody waits for it any more.
     #[must_use]
     pub fn method<H, F>(self, service: &str, method: &str, handler: H) -> Self
     where
@@ -52,8 +55,12 @@ where
         self.exchange(service, method, move |exchange| {
             let work = handler(exchange.request().clone());
             async move {
+                let answer = match exchange.deadline() {
+                    Some(at) => within(exchange.clock(), at, work).await.unwrap_or_else(|| Err(too_late())),
+                    None => work.await,
+                };
                 // Who asked went away, or the reply was refused and the client was told so.
-                let _ = exchange.reply(work.await).await;
+                let _ = exchange.reply(answer).await;
             }
         })
     }
@@ -93,10 +100,14 @@ where
     }
 }
 
+fn too_late() -> Status {
+    Status::new(ErrorCode::TimedOut, "the caller's deadline passed")
+}
+
 impl<T, K> Default for Router<T, K>
 where
     T: Transport + Send + 'static,
-    K: Timekeeper + Send + 'static,
+    K: Timekeeper + Clone + Send + 'static,
 {
     fn default() -> Self {
         Self::new()

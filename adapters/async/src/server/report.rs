@@ -56,7 +56,7 @@ pub struct Ends {
     pub timed_out: u64,
     /// The peer broke the protocol.
     pub by_violation: u64,
-    /// The peer's stream ended inside a message.
+    /// The peer's stream ended too early.
     pub truncated: u64,
     /// The peer reset it.
     pub by_reset: u64,

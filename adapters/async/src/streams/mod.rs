@@ -200,6 +200,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
     }
 
     /// Takes streams that came about otherwise than by [`open`](Self::open) or [`accept`](Self::accept).
+    #[cfg(feature = "brpc")]
     pub(crate) fn adopt<E>(
         &self,
         make: impl FnOnce(&mut P) -> Result<Vec<StreamId>, E>,
@@ -213,6 +214,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
     }
 
     /// The connection's clock: a copy to wait with, and the time.
+    #[cfg(feature = "brpc")]
     pub(crate) fn clock(&self) -> (K, duologue_core::Instant)
     where
         K: Clone,

@@ -28,7 +28,7 @@ fn small_pieces_are_gathered_and_large_ones_shared() {
     let (lent, _) = chunks.lend(&mut queue, 400);
     assert_eq!(chunks.payload(lent).len(), 400);
     assert_eq!(chunks.take(&mut queue, usize::MAX).map(|(b, _)| b.len()), Some(600));
-    let (shared, _) = chunks.take(&mut queue, usize::MAX).unwrap();
+    let (shared, _) = chunks.take(&mut queue, usize::MAX).expect("it was pushed");
     assert_eq!(shared.as_ptr(), large.as_ptr());
     assert!(queue.is_empty());
     assert_eq!(queue.bytes, 0);

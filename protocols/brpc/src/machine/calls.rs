@@ -100,7 +100,7 @@ impl Brpc {
         let (first, rest) = streams.split_first()?;
         Some(StreamSettings {
             stream_id: Some(first.1 as i64),
-            need_feedback: Some(true),
+            need_feedback: Some(self.config.need_feedback),
             writable: Some(self.config.writable),
             extra_stream_ids: rest.iter().map(|(_, key)| *key as i64).collect(),
         })

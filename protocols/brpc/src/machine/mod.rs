@@ -226,6 +226,17 @@ impl Brpc {
         self.calls.is_empty() && self.requests.is_empty() && local + peer == 0 && self.streams.is_quiescent()
     }
 
+    /// The peer has yet to answer, or to close a stream: no half-close of this wire leaves these open.
+    fn is_cut(&mut self) -> bool {
+        let ids: Vec<StreamId> = self.streams.ids().collect();
+        let peers = |remote: &mut Remote| remote.id.is_some() && !remote.closed;
+        let cut = |id| {
+            let stream = self.streams.get_mut(id).filter(|stream| stream.states().0.expects());
+            stream.is_some_and(|mut stream| stream.data_mut().is_some_and(peers))
+        };
+        !self.calls.is_empty() || ids.into_iter().any(cut)
+    }
+
     /// Nothing more comes: every call and every stream ends.
     fn end_all(&mut self, end: StreamEnd) {
         self.streams.end_all(end);
@@ -247,9 +258,10 @@ impl Brpc {
             return Some(());
         };
         let from = key as i64;
-        let mut closes = false;
+        let (mut closes, mut unheard) = (false, false);
         match what {
             StreamOrder::Data { payload, ends, finish } => {
+                unheard = !self.config.need_feedback;
                 let prefix = Prefix::data(to, from, !ends, payload.len());
                 // There is room: it was looked at before the order was taken.
                 if let Ok(mut out) = cx.tx.message(prefix.as_slice().len() + payload.len()) {
@@ -274,6 +286,11 @@ impl Brpc {
                     stream.set_deadline(Some(until));
                 }
             }
+        }
+        if unheard {
+            // Nobody tells what was consumed: what is sent no longer counts.
+            let sent = self.streams.get_mut(id).map_or(0, |stream| stream.credit().0.used());
+            let _ = self.streams.consumed(cx.now, id, u64::try_from(sent).unwrap_or(0));
         }
         Some(())
     }
@@ -305,9 +322,14 @@ impl Protocol for Brpc {
             Rx::Header => None,
             Rx::Call { left, .. } | Rx::Data { left, .. } => Some(*left as u64),
         };
+        let cut = self.is_cut();
         // Nobody answers or gives credit any more.
         self.end_all(StreamEnd::Lost);
-        if missing.is_none() && rest.is_empty() { Ok(EofAction::Clean) } else { Ok(EofAction::Truncated { missing }) }
+        if missing.is_none() && rest.is_empty() && !cut {
+            Ok(EofAction::Clean)
+        } else {
+            Ok(EofAction::Truncated { missing })
+        }
     }
 
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: BrpcCommand) -> Result<(), Refused<BrpcCommand>> {
