@@ -18,6 +18,9 @@ pub(crate) const LONGEST_METHOD: usize = 32;
 /// The longest field name that the `http` crate takes.
 const LONGEST_NAME: usize = u16::MAX as usize;
 
+/// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
+pub(crate) const COPIED: usize = 4096;
+
 /// A request head, parsed and judged.
 #[derive(Debug)]
 pub(crate) struct RawRequest {
@@ -46,18 +49,60 @@ pub(crate) fn parse_request(head: Bytes, limits: &Limits) -> Result<RawRequest, 
         Ok(_) => return Err(Violation::StartLine),
         Err(error) => return Err(start_or_field(error, &head)),
     }
-    let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version) else {
+    let (method, uri, http10, facts) = judge_request(&request, &head, limits)?;
+    Ok(RawRequest { method, uri, http10, headers: Headers::of(head), facts })
+}
+
+/// Parses the request head that `bytes` begin with and tells its length, if it is whole, small and in order: so are almost
+/// all, and the parser finds their end by itself. `None` says nothing: [`Scan`](super::Scan) and [`parse_request`] tell
+/// what is missing or wrong, the same however the bytes were cut.
+pub(crate) fn parse_at_once(bytes: &[u8], limits: &Limits) -> Option<(usize, RawRequest)> {
+    // The parser would skip any number of empty lines.
+    if matches!(bytes.first(), None | Some(b'\r' | b'\n')) {
+        return None;
+    }
+    let mut array = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let Ok(httparse::Status::Complete(len)) = request.parse_with_uninit_headers(bytes, &mut array) else { return None };
+    let head = bytes.get(..len).filter(|_| len <= COPIED && len <= limits.head)?;
+    if !ends_lines_with_both(&request, head) {
+        return None;
+    }
+    let head = Bytes::copy_from_slice(head);
+    let (method, uri, http10, facts) = judge_request(&request, &head, limits).ok()?;
+    Some((len, RawRequest { method, uri, http10, headers: Headers::of(head), facts }))
+}
+
+/// The parser takes an LF only at the end of a line, where it may be bare. A name stands at the start of its line, so what is
+/// in front of it is the end of the line before.
+fn ends_lines_with_both(request: &httparse::Request<'_, '_>, head: &[u8]) -> bool {
+    let start = head.as_ptr().addr();
+    let ends = |end: usize| end.checked_sub(2).and_then(|at| head.get(at)) == Some(&b'\r');
+    head.ends_with(b"\r\n\r\n") && request.headers.iter().all(|f| ends(f.name.as_ptr().addr().wrapping_sub(start)))
+}
+
+/// Judges a request that was parsed from the bytes of `head`, or from a copy of them.
+#[inline(always)]
+fn judge_request(
+    request: &httparse::Request<'_, '_>,
+    head: &Bytes,
+    limits: &Limits,
+) -> Result<(Method, Uri, bool, Facts), Violation> {
+    let (Some(method_name), Some(path), Some(version)) = (request.method, request.path, request.version) else {
         return Err(Violation::StartLine);
     };
-    let method = method_of(method)?;
-    let uri = target(&head, path, &method, limits)?;
+    let method = method_of(method_name)?;
+    // One space is between them, and nothing before.
+    let start = method_name.len() + 1;
+    let place = head.get(start..start + path.len()).filter(|place| *place == path.as_bytes());
+    let uri = target(head, path, place.ok_or(Violation::StartLine)?, &method, limits)?;
     let http10 = version == 0;
     let mut facts = judge(request.headers, limits)?;
     facts.finish(http10, true)?;
     if method == Method::CONNECT && (facts.coded || facts.length.is_some_and(|n| n > 0)) {
         return Err(Violation::UnexpectedContent);
     }
-    Ok(RawRequest { method, uri, http10, headers: Headers::of(head), facts })
+    Ok((method, uri, http10, facts))
 }
 
 /// Parses a whole response head.
@@ -143,7 +188,8 @@ fn method_of(method: &str) -> Result<Method, Violation> {
 }
 
 /// The request target in the form that its method asks for (RFC 9112, section 3.2).
-fn target(head: &Bytes, path: &str, method: &Method, limits: &Limits) -> Result<Uri, Violation> {
+/// `place` is where it stands in `head`.
+fn target(head: &Bytes, path: &str, place: &[u8], method: &Method, limits: &Limits) -> Result<Uri, Violation> {
     if path.len() > limits.target {
         return Err(Violation::TargetTooLong { limit: limits.target });
     }
@@ -155,7 +201,7 @@ fn target(head: &Bytes, path: &str, method: &Method, limits: &Limits) -> Result<
     if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(Violation::Target);
     }
-    let uri = Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| Violation::Target)?;
+    let uri = Uri::from_maybe_shared(head.slice_ref(place)).map_err(|_| Violation::Target)?;
     let fits = if *method == Method::CONNECT {
         uri.scheme().is_none() && uri.path_and_query().is_none() && uri.port_u16().is_some()
     } else if path == "*" {
