@@ -198,7 +198,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     ///
     /// # Errors
     /// As [`Session::send`].
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
         let now = self.send_time();
         self.lend_send();
