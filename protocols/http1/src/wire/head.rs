@@ -244,3 +244,69 @@ fn names_another_version(head: &[u8]) -> bool {
 pub(crate) const fn version(http10: bool) -> Version {
     if http10 { Version::HTTP_10 } else { Version::HTTP_11 }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, vec::Vec};
+
+    use super::*;
+    use crate::wire::{Bounds, Scan};
+
+    /// What the search for the end and the parser behind it make of `bytes`.
+    fn step_by_step(bytes: &[u8], limits: &Limits) -> Option<(usize, RawRequest)> {
+        let bounds = Bounds {
+            bytes: limits.head,
+            lines: limits.fields + 1,
+            too_long: Violation::HeadTooLong { limit: limits.head },
+            too_many: Violation::TooManyFields { limit: limits.fields },
+        };
+        let len = Scan::default().find(bytes, &bounds).ok()??;
+        Some((len, parse_request(Bytes::copy_from_slice(&bytes[..len]), limits).ok()?))
+    }
+
+    #[test]
+    fn at_once_is_as_step_by_step() {
+        let limits = Limits::default();
+        let fields = "a: b\r\n".repeat(limits.fields);
+        let heads: Vec<Vec<u8>> = [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /path?x=1 HTTP/1.1\r\nHost: a\r\nX:  y \r\nEmpty:\r\n\r\nGET / HTTP/1.1\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+            "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+        ]
+        .map(|head| head.as_bytes().to_vec())
+        .into();
+        for head in &heads {
+            for n in 0..=head.len() {
+                let (once, steps) = (parse_at_once(&head[..n], &limits), step_by_step(&head[..n], &limits));
+                assert_eq!(format!("{once:?}"), format!("{steps:?}"), "{}", head[..n].escape_ascii());
+            }
+            assert!(parse_at_once(head, &limits).is_some(), "{}", head.escape_ascii());
+        }
+        // One byte changed, or taken away, at every place: whatever passes at once passes step by step, and is the same.
+        for head in &heads {
+            for at in 0..head.len() {
+                for byte in [None, Some(b'\r'), Some(b'\n'), Some(b' '), Some(b':'), Some(0)] {
+                    let mut changed = head.clone();
+                    match byte {
+                        Some(byte) => changed[at] = byte,
+                        None => drop(changed.remove(at)),
+                    }
+                    let steps = step_by_step(&changed, &limits);
+                    if let Some(once) = parse_at_once(&changed, &limits) {
+                        assert_eq!(format!("{:?}", Some(once)), format!("{steps:?}"), "{}", changed.escape_ascii());
+                    }
+                }
+            }
+        }
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        assert!(parse_at_once(many.as_bytes(), &limits).is_none() && step_by_step(many.as_bytes(), &limits).is_none());
+        assert!(parse_at_once(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", &limits).is_none());
+        let mut small = limits;
+        small.head = heads[0].len() - 1;
+        assert!(parse_at_once(&heads[0], &small).is_none() && step_by_step(&heads[0], &small).is_none());
+        small.head += 1;
+        assert!(parse_at_once(&heads[0], &small).is_some() && step_by_step(&heads[0], &small).is_some());
+    }
+}
