@@ -198,7 +198,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     ///
     /// # Errors
     /// As [`Session::send`].
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
         let now = self.send_time();
         self.lend_send();
@@ -336,9 +336,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Round {
-        let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
-        let filled = self.session.transmit(&mut slices);
-        let result = match self.transport.poll_write(cx, &slices[..filled]) {
+        // What lies in one piece, as most of it does, needs no list.
+        let written = match self.session.only_slice() {
+            Some(slice) => self.transport.poll_write(cx, &[slice]),
+            None => Self::write_slices(&self.session, &mut self.transport, cx),
+        };
+        let result = match written {
             Poll::Ready(result) => result,
             Poll::Pending => return Round::Blocked,
         };
@@ -351,6 +354,17 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             self.transport.give_buffer(buffer);
         }
         Round::Moved
+    }
+
+    #[inline(never)]
+    fn write_slices(
+        session: &Session<P>,
+        transport: &mut T,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, TransportFault>> {
+        let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
+        let filled = session.transmit(&mut slices);
+        transport.poll_write(cx, &slices[..filled])
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Round {

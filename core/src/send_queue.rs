@@ -289,6 +289,12 @@ impl SendQueue {
         filled
     }
 
+    /// All that is queued, where it lies in one piece.
+    #[inline]
+    pub(crate) fn only_slice(&self) -> Option<&[u8]> {
+        if self.order.is_empty() { self.copied.get(self.head..).filter(|slice| !slice.is_empty()) } else { None }
+    }
+
     /// Takes `n` transmitted bytes off the front.
     pub(crate) fn advance(&mut self, n: usize) -> Result<(), Misuse> {
         let offered = self.len();

@@ -82,7 +82,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     }
 
     /// Queues a command, after the parked one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
         // A command is large: the way of almost all of them moves it once.
         if self.parked.is_none() {

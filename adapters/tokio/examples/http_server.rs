@@ -113,7 +113,7 @@ async fn answer_all(mut connection: Connection) {
 async fn answer(connection: &mut Connection, request: &RequestHead) -> Option<()> {
     let reads = request.method == Method::GET || request.method == Method::HEAD;
     match request.uri.path() {
-        "/" if reads => respond(connection, text("Hello, world!")).await,
+        "/" if reads => connection.send(ServerCommand::Respond(text("Hello, world!"))).await.ok(),
         "/echo" if request.method == Method::POST => echo(connection, request).await,
         "/events" if reads => events(connection, request).await,
         "/page" if reads => {

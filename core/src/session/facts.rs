@@ -77,6 +77,12 @@ impl<P: Protocol> Session<P> {
         self.tx.peek(out)
     }
 
+    /// What [`transmit`](Self::transmit) offers, if that is all that is queued and lies in one piece.
+    #[inline]
+    pub(crate) fn only_slice(&self) -> Option<&[u8]> {
+        self.tx.only_slice()
+    }
+
     /// The transport took `n` bytes of what was offered.
     pub fn transmitted(&mut self, now: Instant, n: usize) {
         let now = self.observe(now);

@@ -12,7 +12,7 @@ impl<P: Protocol> Session<P> {
     ///
     /// # Errors
     /// The command comes back with the reason: see [`SendError`].
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, now: Instant, command: P::Command) -> Result<(), SendError<P::Command>> {
         let now = self.observe(now);
         if !self.is_open() {

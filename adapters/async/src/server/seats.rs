@@ -114,7 +114,10 @@ impl Place {
     }
 
     /// What the server wants, if `leaving` does not cover it; otherwise the connection's task is woken for it.
-    pub(super) fn poll_call(&self, cx: &mut Context<'_>, leaving: bool) -> Poll<Call> {
+    pub(super) fn poll_call(&self, cx: &mut Context<'_>, leaving: bool, known: &mut Known) -> Poll<Call> {
+        if known.still(self, cx) {
+            return Poll::Pending;
+        }
         let mut calls = lock(&self.calls);
         if self.is_reset() {
             return Poll::Ready(Call::Reset);
@@ -123,16 +126,21 @@ impl Place {
             return Poll::Ready(if self.is_evicted() { Call::Goodbye(code) } else { Call::Drain(code) });
         }
         register(&mut calls.connection, cx);
+        known.note(cx);
         Poll::Pending
     }
 
     /// Whether the handler is to be dropped.
-    pub(super) fn poll_stop(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_stop(&self, cx: &mut Context<'_>, known: &mut Known) -> Poll<()> {
+        if known.still(self, cx) {
+            return Poll::Pending;
+        }
         let mut calls = lock(&self.calls);
         if self.stopped.load(Ordering::Relaxed) {
             return Poll::Ready(());
         }
         register(&mut calls.task, cx);
+        known.note(cx);
         Poll::Pending
     }
 
@@ -155,6 +163,21 @@ impl Place {
             [calls.task.take(), calls.connection.take()]
         };
         wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// The waker that its owner left with the [`Place`], so that waiting on with the same one takes no lock: who takes it away
+/// sets `called` before, and wakes after.
+#[derive(Default)]
+pub(super) struct Known(Option<Waker>);
+
+impl Known {
+    fn still(&self, place: &Place, cx: &Context<'_>) -> bool {
+        !place.is_called() && self.0.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
+    }
+
+    fn note(&mut self, cx: &Context<'_>) {
+        register(&mut self.0, cx);
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use duologue_core::{CloseIntent, Code, Event, InPlace, Protocol, Replies};
 
 use super::Runtime;
-use super::seats::{Call, Place, Seat};
+use super::seats::{Call, Known, Place, Seat};
 use crate::Connection;
 use crate::error::SendError;
 
@@ -25,6 +25,7 @@ pub struct Served<P: Protocol, R: Runtime> {
     // Before the seat, so that the connection has ended when the seat is free.
     connection: ConnectionOf<P, R>,
     seat: Seat,
+    known: Known,
     heard: Heard,
     /// Events that were there since the server called.
     since_called: u32,
@@ -44,7 +45,7 @@ enum Heard {
 
 impl<P: Protocol, R: Runtime> Served<P, R> {
     pub(super) fn new(connection: ConnectionOf<P, R>, seat: Seat) -> Self {
-        Self { connection, seat, heard: Heard::Nothing, since_called: 0 }
+        Self { connection, seat, known: Known::default(), heard: Heard::Nothing, since_called: 0 }
     }
 
     pub(super) fn place(&self) -> Arc<Place> {
@@ -170,7 +171,7 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
         if self.heard == Heard::Reset {
             return Poll::Pending;
         }
-        self.seat.place.poll_call(cx, self.heard == Heard::Leave).map(|call| match call {
+        self.seat.place.poll_call(cx, self.heard == Heard::Leave, &mut self.known).map(|call| match call {
             Call::Drain(code) => {
                 self.heard = Heard::Leave;
                 self.connection.start_drain(code);

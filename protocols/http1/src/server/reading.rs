@@ -11,12 +11,12 @@ use crate::error::Violation;
 use crate::limits::Limits;
 use crate::message::{Incoming, RequestHead};
 use crate::timer::Timer;
-use crate::wire::{BodyDecoder, Bounds, LONGEST_METHOD, Pace, Piece, Scan, parse_request, version};
+use crate::wire::{
+    BodyDecoder, Bounds, COPIED, LONGEST_METHOD, Pace, Piece, RawRequest, Scan, parse_at_once, parse_request, version,
+};
 
 /// Bytes of a request line beside its method and its target: two spaces, the version, CR LF.
 const LINE_REST: usize = 12;
-/// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
-const COPIED: usize = 4096;
 
 impl Server {
     pub(super) fn decode_head(
@@ -46,6 +46,13 @@ impl Server {
             }
         }
         let limits = self.settings.limits;
+        if !self.scan.has_begun() {
+            if let Some((len, raw)) = parse_at_once(rx, &limits) {
+                rx.advance(len);
+                self.skipped_blank = false;
+                return self.take_request(cx, raw);
+            }
+        }
         check_request_line(rx, &self.scan, &limits)?;
         let bounds = Bounds {
             bytes: limits.head,
@@ -61,8 +68,14 @@ impl Server {
         self.scan = Scan::default();
         self.skipped_blank = false;
         let raw = parse_request(head, &limits)?;
+        self.take_request(cx, raw)
+    }
+
+    /// A whole head is here.
+    #[inline(always)]
+    fn take_request(&mut self, cx: &mut Cx<'_, Self>, raw: RawRequest) -> Result<Step<ServerEvent>, Violation> {
         let body = incoming(raw.facts.chunked, raw.facts.length);
-        if let (Incoming::Sized(length), Some(limit)) = (body, limits.body) {
+        if let (Incoming::Sized(length), Some(limit)) = (body, self.settings.limits.body) {
             if length > limit {
                 return Err(Violation::BodyTooLong { limit });
             }

@@ -18,6 +18,9 @@ pub(crate) const LONGEST_METHOD: usize = 32;
 /// The longest field name that the `http` crate takes.
 const LONGEST_NAME: usize = u16::MAX as usize;
 
+/// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
+pub(crate) const COPIED: usize = 4096;
+
 /// A request head, parsed and judged.
 #[derive(Debug)]
 pub(crate) struct RawRequest {
@@ -46,18 +49,60 @@ pub(crate) fn parse_request(head: Bytes, limits: &Limits) -> Result<RawRequest, 
         Ok(_) => return Err(Violation::StartLine),
         Err(error) => return Err(start_or_field(error, &head)),
     }
-    let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version) else {
+    let (method, uri, http10, facts) = judge_request(&request, &head, limits)?;
+    Ok(RawRequest { method, uri, http10, headers: Headers::of(head), facts })
+}
+
+/// Parses the request head that `bytes` begin with and tells its length, if it is whole, small and in order: so are almost
+/// all, and the parser finds their end by itself. `None` says nothing: [`Scan`](super::Scan) and [`parse_request`] tell
+/// what is missing or wrong, the same however the bytes were cut.
+pub(crate) fn parse_at_once(bytes: &[u8], limits: &Limits) -> Option<(usize, RawRequest)> {
+    // The parser would skip any number of empty lines.
+    if matches!(bytes.first(), None | Some(b'\r' | b'\n')) {
+        return None;
+    }
+    let mut array = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let Ok(httparse::Status::Complete(len)) = request.parse_with_uninit_headers(bytes, &mut array) else { return None };
+    let head = bytes.get(..len).filter(|_| len <= COPIED && len <= limits.head)?;
+    if !ends_lines_with_both(&request, head) {
+        return None;
+    }
+    let head = Bytes::copy_from_slice(head);
+    let (method, uri, http10, facts) = judge_request(&request, &head, limits).ok()?;
+    Some((len, RawRequest { method, uri, http10, headers: Headers::of(head), facts }))
+}
+
+/// The parser takes an LF only at the end of a line, where it may be bare. A name stands at the start of its line, so what is
+/// in front of it is the end of the line before.
+fn ends_lines_with_both(request: &httparse::Request<'_, '_>, head: &[u8]) -> bool {
+    let start = head.as_ptr().addr();
+    let ends = |end: usize| end.checked_sub(2).and_then(|at| head.get(at)) == Some(&b'\r');
+    head.ends_with(b"\r\n\r\n") && request.headers.iter().all(|f| ends(f.name.as_ptr().addr().wrapping_sub(start)))
+}
+
+/// Judges a request that was parsed from the bytes of `head`, or from a copy of them.
+#[inline(always)]
+fn judge_request(
+    request: &httparse::Request<'_, '_>,
+    head: &Bytes,
+    limits: &Limits,
+) -> Result<(Method, Uri, bool, Facts), Violation> {
+    let (Some(method_name), Some(path), Some(version)) = (request.method, request.path, request.version) else {
         return Err(Violation::StartLine);
     };
-    let method = method_of(method)?;
-    let uri = target(&head, path, &method, limits)?;
+    let method = method_of(method_name)?;
+    // One space is between them, and nothing before.
+    let start = method_name.len() + 1;
+    let place = head.get(start..start + path.len()).filter(|place| *place == path.as_bytes());
+    let uri = target(head, path, place.ok_or(Violation::StartLine)?, &method, limits)?;
     let http10 = version == 0;
     let mut facts = judge(request.headers, limits)?;
     facts.finish(http10, true)?;
     if method == Method::CONNECT && (facts.coded || facts.length.is_some_and(|n| n > 0)) {
         return Err(Violation::UnexpectedContent);
     }
-    Ok(RawRequest { method, uri, http10, headers: Headers::of(head), facts })
+    Ok((method, uri, http10, facts))
 }
 
 /// Parses a whole response head.
@@ -143,7 +188,8 @@ fn method_of(method: &str) -> Result<Method, Violation> {
 }
 
 /// The request target in the form that its method asks for (RFC 9112, section 3.2).
-fn target(head: &Bytes, path: &str, method: &Method, limits: &Limits) -> Result<Uri, Violation> {
+/// `place` is where it stands in `head`.
+fn target(head: &Bytes, path: &str, place: &[u8], method: &Method, limits: &Limits) -> Result<Uri, Violation> {
     if path.len() > limits.target {
         return Err(Violation::TargetTooLong { limit: limits.target });
     }
@@ -155,7 +201,7 @@ fn target(head: &Bytes, path: &str, method: &Method, limits: &Limits) -> Result<
     if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(Violation::Target);
     }
-    let uri = Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| Violation::Target)?;
+    let uri = Uri::from_maybe_shared(head.slice_ref(place)).map_err(|_| Violation::Target)?;
     let fits = if *method == Method::CONNECT {
         uri.scheme().is_none() && uri.path_and_query().is_none() && uri.port_u16().is_some()
     } else if path == "*" {
@@ -197,4 +243,70 @@ fn names_another_version(head: &[u8]) -> bool {
 /// How a version is named in events.
 pub(crate) const fn version(http10: bool) -> Version {
     if http10 { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, vec::Vec};
+
+    use super::*;
+    use crate::wire::{Bounds, Scan};
+
+    /// What the search for the end and the parser behind it make of `bytes`.
+    fn step_by_step(bytes: &[u8], limits: &Limits) -> Option<(usize, RawRequest)> {
+        let bounds = Bounds {
+            bytes: limits.head,
+            lines: limits.fields + 1,
+            too_long: Violation::HeadTooLong { limit: limits.head },
+            too_many: Violation::TooManyFields { limit: limits.fields },
+        };
+        let len = Scan::default().find(bytes, &bounds).ok()??;
+        Some((len, parse_request(Bytes::copy_from_slice(&bytes[..len]), limits).ok()?))
+    }
+
+    #[test]
+    fn at_once_is_as_step_by_step() {
+        let limits = Limits::default();
+        let fields = "a: b\r\n".repeat(limits.fields);
+        let heads: Vec<Vec<u8>> = [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /path?x=1 HTTP/1.1\r\nHost: a\r\nX:  y \r\nEmpty:\r\n\r\nGET / HTTP/1.1\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+            "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+        ]
+        .map(|head| head.as_bytes().to_vec())
+        .into();
+        for head in &heads {
+            for n in 0..=head.len() {
+                let (once, steps) = (parse_at_once(&head[..n], &limits), step_by_step(&head[..n], &limits));
+                assert_eq!(format!("{once:?}"), format!("{steps:?}"), "{}", head[..n].escape_ascii());
+            }
+            assert!(parse_at_once(head, &limits).is_some(), "{}", head.escape_ascii());
+        }
+        // One byte changed, or taken away, at every place: whatever passes at once passes step by step, and is the same.
+        for head in &heads {
+            for at in 0..head.len() {
+                for byte in [None, Some(b'\r'), Some(b'\n'), Some(b' '), Some(b':'), Some(0)] {
+                    let mut changed = head.clone();
+                    match byte {
+                        Some(byte) => changed[at] = byte,
+                        None => drop(changed.remove(at)),
+                    }
+                    let steps = step_by_step(&changed, &limits);
+                    if let Some(once) = parse_at_once(&changed, &limits) {
+                        assert_eq!(format!("{:?}", Some(once)), format!("{steps:?}"), "{}", changed.escape_ascii());
+                    }
+                }
+            }
+        }
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        assert!(parse_at_once(many.as_bytes(), &limits).is_none() && step_by_step(many.as_bytes(), &limits).is_none());
+        assert!(parse_at_once(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", &limits).is_none());
+        let mut small = limits;
+        small.head = heads[0].len() - 1;
+        assert!(parse_at_once(&heads[0], &small).is_none() && step_by_step(&heads[0], &small).is_none());
+        small.head += 1;
+        assert!(parse_at_once(&heads[0], &small).is_some() && step_by_step(&heads[0], &small).is_some());
+    }
 }
