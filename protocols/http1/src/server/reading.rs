@@ -11,12 +11,10 @@ use crate::error::Violation;
 use crate::limits::Limits;
 use crate::message::{Incoming, RequestHead};
 use crate::timer::Timer;
-use crate::wire::{BodyDecoder, Bounds, LONGEST_METHOD, Pace, Piece, Scan, parse_request, version};
+use crate::wire::{BodyDecoder, LONGEST_METHOD, Pace, Piece, Scan, check_length, parse_request, version};
 
 /// Bytes of a request line beside its method and its target: two spaces, the version, CR LF.
 const LINE_REST: usize = 12;
-/// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
-const COPIED: usize = 4096;
 
 impl Server {
     pub(super) fn decode_head(
@@ -47,26 +45,14 @@ impl Server {
         }
         let limits = self.settings.limits;
         check_request_line(rx, &self.scan, &limits)?;
-        let bounds = Bounds {
-            bytes: limits.head,
-            lines: limits.fields.saturating_add(1),
-            too_long: Violation::HeadTooLong { limit: limits.head },
-            too_many: Violation::TooManyFields { limit: limits.fields },
-        };
-        let Some(len) = self.scan.find(rx, &bounds)? else {
+        let Some(head) = self.scan.take_head(rx, &limits)? else {
             self.head_began(cx);
             return Ok(Step::NeedMore { hint: 0 });
         };
-        let head = if len <= COPIED { rx.copy(len) } else { rx.take(len) };
-        self.scan = Scan::default();
         self.skipped_blank = false;
         let raw = parse_request(head, &limits)?;
         let body = incoming(raw.facts.chunked, raw.facts.length);
-        if let (Incoming::Sized(length), Some(limit)) = (body, limits.body) {
-            if length > limit {
-                return Err(Violation::BodyTooLong { limit });
-            }
-        }
+        check_length(body, &limits)?;
         let facts = &raw.facts;
         self.requests += 1;
         let mut keep_alive = if raw.http10 { facts.keep_alive && !facts.close } else { !facts.close };
