@@ -164,7 +164,11 @@ fn content_of_a_request_of_which_no_byte_left_goes_whole_on_another_connection()
         let (body, asked) = Counted::new(2);
         let response = step::<Tokio, _>("an answer", client.request_with(post(address), body)).await;
         assert_eq!(response.expect("an answer").head().status, 204);
-        assert_eq!(asked.load(Ordering::SeqCst), 3, "two pieces and the end: asked once, by the connection that sent it");
+        assert_eq!(
+            asked.load(Ordering::SeqCst),
+            3,
+            "two pieces and the end: asked once, by the connection that sent it"
+        );
         assert!(server.join().expect("no panic").is_empty(), "not a byte of it came on the other two");
         let stats = client.pool().stats();
         assert_eq!((stats.dialled, stats.in_use), (3, 0), "{stats:?}");
@@ -184,7 +188,8 @@ fn content_of_a_request_of_which_one_byte_left_is_not_sent_again_by_itself() {
         budget(address).store(1, Ordering::SeqCst);
         let client = client::<OnFailing>(1);
         let (body, _) = Counted::new(2);
-        let error = step::<Tokio, _>("a loss", client.request_with(post(address), body)).await.expect_err("one byte left");
+        let error =
+            step::<Tokio, _>("a loss", client.request_with(post(address), body)).await.expect_err("one byte left");
         assert_eq!(error.delivery(), Delivery::PossiblySent, "{error}");
         assert!(matches!(error, HttpError::Lost { .. }), "{error}");
         step::<Tokio, _>("an answer", client.get(post(address).uri)).await.expect("an answer");
