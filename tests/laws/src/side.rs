@@ -82,7 +82,7 @@ pub(crate) struct Side<S: Subject> {
     pub(crate) released: bool,
     pub(crate) finish_called: bool,
     pub(crate) read_shut: bool,
-    /// The application closed it, perhaps with the code that its protocol uses itself.
+    /// The application closed it before it ended by itself, perhaps with the code that its protocol uses.
     pub(crate) close_called: bool,
     /// What there was when a drain was taken up.
     pub(crate) drained: Option<DrainedAt>,
