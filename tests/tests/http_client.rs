@@ -6,6 +6,8 @@ mod events;
 mod peer;
 #[path = "http_client/streaming.rs"]
 mod streaming;
+#[path = "http_client/unsent.rs"]
+mod unsent;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;

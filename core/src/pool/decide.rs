@@ -28,7 +28,7 @@ impl<K: Ord + Clone> Pool<K> {
     /// Gives the first caller the connection used last, or has that probed first.
     fn grant(&mut self, now: Instant, key: &K) -> Option<Order<K>> {
         let target = self.targets.get_mut(key)?;
-        let (conn, lease) = (*target.available.last()?, *target.waiting.first()?);
+        let (conn, lease) = (target.available.top()?, *target.waiting.first()?);
         let slot = self.slots.get_mut(conn)?;
         let unused = slot.users == 0;
         if unused {
@@ -37,9 +37,9 @@ impl<K: Ord + Clone> Pool<K> {
         }
         let quiet = now.since(slot.idle_since.max(slot.alive_at));
         if unused && self.config.probe_after.is_some_and(|after| quiet >= after) {
-            target.available.pop();
-            target.pending += 1;
             slot.state = State::Probing;
+            target.available.remove(&mut self.slots, conn);
+            target.pending += 1;
             let deadline = now.after(self.config.probe_within);
             self.arm(conn, Some(deadline));
             self.refresh(key);
@@ -48,10 +48,10 @@ impl<K: Ord + Clone> Pool<K> {
         let reused = slot.uses > 0;
         slot.uses += 1;
         slot.users += 1;
-        if slot.users >= slot.capacity {
-            target.available.pop();
+        let (full, until) = (slot.users >= slot.capacity, slot.life_until);
+        if full {
+            target.available.remove(&mut self.slots, conn);
         }
-        let until = slot.life_until;
         self.arm(conn, until);
         self.stats.granted += 1;
         self.stats.reused += u64::from(reused);
@@ -93,6 +93,7 @@ impl<K: Ord + Clone> Pool<K> {
             life_until: None,
             alarm: None,
             retiring: None,
+            link: None,
         });
         if let Some(target) = self.targets.get_mut(&key) {
             target.open += 1;
@@ -133,10 +134,11 @@ impl<K: Ord + Clone> Pool<K> {
             State::Closing => return,
             State::Dialing | State::Probing => target.pending -= 1,
             State::Open => {
-                target.available.retain(|other| *other != conn);
                 target.idle -= u32::from(self.idle.remove(&(slot.idle_since, conn)));
+                target.available.remove(&mut self.slots, conn);
             }
         }
+        let Some(slot) = self.slots.get_mut(conn) else { return };
         if slot.users == 0 {
             slot.state = State::Closing;
             let why = slot.retiring.unwrap_or(why);

@@ -54,8 +54,7 @@ impl<K: Ord + Clone> Pool<K> {
         let at = [slot.idle_until, slot.life_until].into_iter().flatten().min();
         self.idle.insert((now, conn));
         if let Some(target) = self.targets.get_mut(key) {
-            target.available.retain(|other| *other != conn);
-            target.available.push(conn);
+            target.available.push(&mut self.slots, conn);
             target.idle += 1;
         }
         self.arm(conn, at);
@@ -123,9 +122,9 @@ impl<K: Ord + Clone> Pool<K> {
         let key = slot.target.clone();
         if open && used {
             if let Some(target) = self.targets.get_mut(&key) {
-                target.available.retain(|other| *other != conn);
+                target.available.remove(&mut self.slots, conn);
                 if takes {
-                    target.available.push(conn);
+                    target.available.push(&mut self.slots, conn);
                 }
             }
             self.refresh(&key);
@@ -149,9 +148,9 @@ impl<K: Ord + Clone> Pool<K> {
         if unused {
             self.put_idle(now, conn, &key);
         } else if let Some(target) = self.targets.get_mut(&key) {
-            target.available.retain(|other| *other != conn);
+            target.available.remove(&mut self.slots, conn);
             if slot_takes(self.slots.get(conn)) {
-                target.available.push(conn);
+                target.available.push(&mut self.slots, conn);
             }
         }
         self.refresh(&key);

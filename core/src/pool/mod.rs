@@ -32,6 +32,7 @@ mod decide;
 mod facts;
 mod order;
 mod slots;
+mod stack;
 mod stats;
 mod target;
 

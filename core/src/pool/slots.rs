@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::order::{CloseReason, ConnId};
+use super::stack::Link;
 use crate::time::Instant;
 
 /// How far a connection is.
@@ -38,6 +39,8 @@ pub(super) struct Conn<K> {
     pub(super) alarm: Option<Instant>,
     /// It takes no new users, and is closed once the last left.
     pub(super) retiring: Option<CloseReason>,
+    /// Its place among those that take another user.
+    pub(super) link: Option<Link>,
 }
 
 #[derive(Debug)]

@@ -1,16 +1,16 @@
 //! What a pool knows of one target.
 
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::vec::Vec;
 
-use super::order::{ConnId, LeaseId};
+use super::order::LeaseId;
+use super::stack::Stack;
 use crate::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct Target {
-    /// Connections that take another user; the last one used is the last. What was used a moment ago is the least likely
+    /// Connections that take another user; the last one used is on top. What was used a moment ago is the least likely
     /// to be stale, and the others can grow old.
-    pub(super) available: Vec<ConnId>,
+    pub(super) available: Stack,
     /// Callers, in the order they came.
     pub(super) waiting: BTreeSet<LeaseId>,
     /// Sockets, in whatever state.

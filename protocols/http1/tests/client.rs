@@ -4,7 +4,7 @@ mod support;
 
 use bytes::Bytes;
 use duologue_core::framed::{Framed, Raw};
-use duologue_core::{Cause, Event, SendError, TimeoutReason};
+use duologue_core::{Cause, Event, FaultKind, Operation, SendError, TimeoutReason, TransportFault};
 use duologue_http1::http::{Method, StatusCode};
 use duologue_http1::{Body, ClientCommand, ClientEvent, ClientSettings, Limits, Request, Violation};
 use support::*;
@@ -113,6 +113,16 @@ fn content_without_a_length_ends_with_the_connection() {
     assert_eq!(session.poll_event(T0), Some(Event::PeerFinished));
     written(&mut session, T0);
     assert_eq!(session.cause(), Some(&Cause::PeerFinished));
+}
+
+#[test]
+fn content_without_a_length_that_a_reset_ends_is_not_whole() {
+    let mut session = asked("GET", "HTTP/1.1 200 OK\r\n\r\nhalf");
+    let mut seen = messages(&mut session, T0);
+    session.transport_failed(T0, TransportFault::new(FaultKind::Reset, Operation::Read));
+    seen.extend(messages(&mut session, T0));
+    assert!(!responses(seen)[0].complete);
+    assert_eq!(session.cause(), Some(&Cause::PeerReset));
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! How sessions end when several ends meet.
+//! How sessions end when several ends meet, or the other side does nothing any more.
 
 mod support;
 
-use duologue_core::{Cause, Event, FaultKind, Operation, TransportFault};
+use duologue_core::{Cause, Event, FaultKind, Operation, TimeoutReason, TransportFault};
 use duologue_http1::ServerSettings;
 use support::*;
 
@@ -30,4 +30,16 @@ fn a_half_request_behind_one_that_cannot_be_answered_any_more_does_not_hold_the_
     }
     let Some(Event::Closed(closed)) = last else { panic!("no end: {session:?}") };
     assert_eq!(closed.cause, Cause::PeerReset);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_not_waited_for() {
+    let mut session = server(ServerSettings::new());
+    feed(&mut session, T0, GET);
+    messages(&mut session, T0);
+    session.send(T0, ok("an answer that nobody reads")).expect("an answer");
+    // A byte is progress; after it there is none.
+    session.transmitted(at(20_000), 1);
+    assert_eq!(pass_deadline(&mut session), at(50_000));
+    assert_eq!(session.cause(), Some(&Cause::Timeout(TimeoutReason::WriteStall)));
 }

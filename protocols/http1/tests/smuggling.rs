@@ -37,6 +37,15 @@ const ROWS: &[(&str, &str, Answer)] = &[
     ),
     ("two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", Refuse(400)),
     ("a list of lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\nhello", Refuse(400)),
+    ("a list with white space", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nhello", Refuse(400)),
+    ("a list with nothing", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,\r\n\r\nhello", Refuse(400)),
+    ("a fraction", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5.0\r\n\r\nhello", Refuse(400)),
+    (
+        "a length of 2^64",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\nhello",
+        Refuse(400),
+    ),
+    ("a folded length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n 5\r\n\r\nhello", Refuse(400)),
     ("a sign", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello", Refuse(400)),
     ("a minus", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello", Refuse(400)),
     ("hexadecimal", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\nhello", Refuse(400)),
@@ -59,6 +68,16 @@ const ROWS: &[(&str, &str, Answer)] = &[
         "a tab is optional white space",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         Accept("hello"),
+    ),
+    (
+        "white space behind chunked",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked \t\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        Accept("hello"),
+    ),
+    (
+        "chunked is not last",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        Refuse(400),
     ),
     (
         "both lengths, CL first",
@@ -196,6 +215,26 @@ const ROWS: &[(&str, &str, Answer)] = &[
     ),
     ("no size", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n", Refuse(400)),
     (
+        "a space before the size",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n 5\r\nhello\r\n0\r\n\r\n",
+        Refuse(400),
+    ),
+    (
+        "a tab behind the size",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\t\r\nhello\r\n0\r\n\r\n",
+        Refuse(400),
+    ),
+    (
+        "a size with a minus",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+        Refuse(400),
+    ),
+    (
+        "NUL in an extension",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a\0b\r\nhello\r\n0\r\n\r\n",
+        Refuse(400),
+    ),
+    (
         "a space behind the size",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n",
         Refuse(400),
@@ -268,6 +307,31 @@ const ROWS: &[(&str, &str, Answer)] = &[
     (
         "a Host in the trailers",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: b\r\n\r\n",
+        Refuse(400),
+    ),
+    (
+        "a trailer that ends with LF",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\n\r\n",
+        Refuse(400),
+    ),
+    (
+        "a bare CR in a trailer",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\rz\r\n\r\n",
+        Refuse(400),
+    ),
+    (
+        "NUL in a trailer",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\0\r\n\r\n",
+        Refuse(400),
+    ),
+    (
+        "a trailer without colon",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nnothing\r\n\r\n",
+        Refuse(400),
+    ),
+    (
+        "a space before the colon of a trailer",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX : y\r\n\r\n",
         Refuse(400),
     ),
     (

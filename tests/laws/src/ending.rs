@@ -58,7 +58,7 @@ impl<S: Subject> World<'_, S> {
         // One waited to be taken, and one was being received.
         law(Law::L17Drains, begun <= 2, || format!("{begun} messages were taken up after the drain"))?;
         let by_itself = self.subject.own_close().map(|code| format!("LocalClose({code:?})"));
-        if by_itself.is_none() || side.first_cause != by_itself || !side.fin_done || self.tampered {
+        if by_itself.is_none() || side.first_cause != by_itself || side.close_called || !side.fin_done {
             return Ok(());
         }
         let sent = &side.encoded.reference.events;

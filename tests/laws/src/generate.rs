@@ -41,6 +41,9 @@ const KINDS: [FaultKind; 7] = [
 
 const OPERATIONS: [Operation; 4] = [Operation::Connect, Operation::Read, Operation::Write, Operation::ShutdownWrite];
 
+/// Of so many calls while one thing was begun of late, one drains.
+const DRAINS: u64 = 16;
+
 fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u64) as usize]
 }
@@ -48,6 +51,9 @@ fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
 /// The next calls of a script.
 pub(crate) fn next<S: Subject>(world: &World<'_, S>, rng: &mut Rng, mood: Mood, out: &mut Vec<Call>) {
     let role = Role::of(rng.below(2) as usize);
+    if let Some(op) = drains(world, rng, role) {
+        return out.push(Call::At(role, op));
+    }
     let roll = rng.below(1000);
     let (ends, hostile, time) = match mood {
         Mood::Talkative => (6, 4, 40),
@@ -70,6 +76,17 @@ pub(crate) fn next<S: Subject>(world: &World<'_, S>, rng: &mut Rng, mood: Mood, 
     } else {
         out.push(Call::At(role, wanted(world, rng, role, mood)));
     }
+}
+
+/// A drain while something is under way, and then what it waits for. Left to chance, most find nothing to end.
+fn drains<S: Subject>(world: &World<'_, S>, rng: &mut Rng, role: Role) -> Option<Op> {
+    let side = &world.sides[role.index()];
+    let begun = side.delivered.iter().rev().take(4).filter(|event| world.subject.begins(event)).count();
+    if begun == 0 {
+        return None;
+    }
+    let op = if side.drained.is_some() { Op::Send { seed: rng.next_u64() } } else { Op::Drain };
+    (rng.below(if side.drained.is_some() { 2 } else { DRAINS / begun as u64 }) == 0).then_some(op)
 }
 
 /// Something that the side wants.

@@ -82,6 +82,8 @@ pub(crate) struct Side<S: Subject> {
     pub(crate) released: bool,
     pub(crate) finish_called: bool,
     pub(crate) read_shut: bool,
+    /// The application closed it before it ended by itself, perhaps with the code that its protocol uses.
+    pub(crate) close_called: bool,
     /// What there was when a drain was taken up.
     pub(crate) drained: Option<DrainedAt>,
     pub(crate) misused: bool,
@@ -155,6 +157,7 @@ where
             released: self.released,
             finish_called: self.finish_called,
             read_shut: self.read_shut,
+            close_called: self.close_called,
             drained: self.drained,
             misused: self.misused,
             first_cause: self.first_cause.clone(),
@@ -203,6 +206,7 @@ impl<S: Subject> Side<S> {
             released: false,
             finish_called: false,
             read_shut: false,
+            close_called: false,
             drained: None,
             misused: false,
             first_cause: None,

@@ -241,6 +241,7 @@ impl<'s, S: Subject> World<'s, S> {
                 session.shutdown_read(now);
             }
             Op::Close { flush, code } => {
+                side.close_called |= session.cause().is_none();
                 let intent = if flush { CloseIntent::Flush } else { CloseIntent::Goodbye };
                 session.close(now, intent(Code(code)));
             }

@@ -20,13 +20,13 @@ use super::peer::peer;
 use super::{client, idle, pause, post, step};
 
 /// Content of any number of pieces that counts how often it was asked.
-struct Counted {
+pub(crate) struct Counted {
     asked: Arc<AtomicUsize>,
     left: usize,
 }
 
 impl Counted {
-    fn new(pieces: usize) -> (Self, Arc<AtomicUsize>) {
+    pub(crate) fn new(pieces: usize) -> (Self, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
         (Self { asked: Arc::clone(&asked), left: pieces }, asked)
     }

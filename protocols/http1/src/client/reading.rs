@@ -7,10 +7,7 @@ use super::{Client, ClientEvent, Exchange, Reading};
 use crate::error::Violation;
 use crate::message::{Incoming, ResponseHead};
 use crate::timer::Timer;
-use crate::wire::{BodyDecoder, Bounds, Facts, Pace, Piece, Scan, parse_response, version};
-
-/// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
-const COPIED: usize = 4096;
+use crate::wire::{BodyDecoder, Facts, Pace, Piece, check_length, parse_response, version};
 
 impl Client {
     pub(super) fn decode_head(
@@ -24,15 +21,7 @@ impl Client {
         // What comes unasked is the end of somebody else's response, or an answer to nobody.
         let Some(exchange) = self.exchange else { return Err(Violation::Unsolicited) };
         let limits = self.settings.limits;
-        let bounds = Bounds {
-            bytes: limits.head,
-            lines: limits.fields.saturating_add(1),
-            too_long: Violation::HeadTooLong { limit: limits.head },
-            too_many: Violation::TooManyFields { limit: limits.fields },
-        };
-        let Some(len) = self.scan.find(rx, &bounds)? else { return Ok(Step::NeedMore { hint: 0 }) };
-        let bytes = if len <= COPIED { rx.copy(len) } else { rx.take(len) };
-        self.scan = Scan::default();
+        let Some(bytes) = self.scan.take_head(rx, &limits)? else { return Ok(Step::NeedMore { hint: 0 }) };
         let raw = parse_response(&bytes, &limits)?;
         let mut head = ResponseHead {
             status: raw.status,
@@ -55,11 +44,7 @@ impl Client {
             return Ok(Step::Event(ClientEvent::Response(head)));
         }
         head.body = content(exchange, head.status, &raw.facts);
-        if let (Incoming::Sized(length), Some(limit)) = (head.body, limits.body) {
-            if length > limit {
-                return Err(Violation::BodyTooLong { limit });
-            }
-        }
+        check_length(head.body, &limits)?;
         self.closes |= raw.facts.close || (raw.http10 && !raw.facts.keep_alive) || head.body == Incoming::UntilClose;
         cx.timers.clear(Timer::Response);
         cx.timers.clear(Timer::Expect);

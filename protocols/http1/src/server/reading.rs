@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::message::{Incoming, RequestHead};
 use crate::timer::Timer;
 use crate::wire::{
-    BodyDecoder, Bounds, COPIED, LONGEST_METHOD, Pace, Piece, RawRequest, Scan, parse_at_once, parse_request, version,
+    BodyDecoder, LONGEST_METHOD, Pace, Piece, RawRequest, Scan, check_length, parse_at_once, parse_request, version,
 };
 
 /// Bytes of a request line beside its method and its target: two spaces, the version, CR LF.
@@ -54,18 +54,10 @@ impl Server {
             }
         }
         check_request_line(rx, &self.scan, &limits)?;
-        let bounds = Bounds {
-            bytes: limits.head,
-            lines: limits.fields.saturating_add(1),
-            too_long: Violation::HeadTooLong { limit: limits.head },
-            too_many: Violation::TooManyFields { limit: limits.fields },
-        };
-        let Some(len) = self.scan.find(rx, &bounds)? else {
+        let Some(head) = self.scan.take_head(rx, &limits)? else {
             self.head_began(cx);
             return Ok(Step::NeedMore { hint: 0 });
         };
-        let head = if len <= COPIED { rx.copy(len) } else { rx.take(len) };
-        self.scan = Scan::default();
         self.skipped_blank = false;
         let raw = parse_request(head, &limits)?;
         self.take_request(cx, raw)
@@ -75,11 +67,7 @@ impl Server {
     #[inline(always)]
     fn take_request(&mut self, cx: &mut Cx<'_, Self>, raw: RawRequest) -> Result<Step<ServerEvent>, Violation> {
         let body = incoming(raw.facts.chunked, raw.facts.length);
-        if let (Incoming::Sized(length), Some(limit)) = (body, self.settings.limits.body) {
-            if length > limit {
-                return Err(Violation::BodyTooLong { limit });
-            }
-        }
+        check_length(body, &self.settings.limits)?;
         let facts = &raw.facts;
         self.requests += 1;
         let mut keep_alive = if raw.http10 { facts.keep_alive && !facts.close } else { !facts.close };

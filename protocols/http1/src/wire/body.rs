@@ -47,6 +47,14 @@ pub(crate) enum Piece {
     End(Option<HeaderMap>),
 }
 
+/// Content that is announced to be too long is refused before any of it comes.
+pub(crate) fn check_length(incoming: Incoming, limits: &Limits) -> Result<(), Violation> {
+    match (incoming, limits.body) {
+        (Incoming::Sized(length), Some(limit)) if length > limit => Err(Violation::BodyTooLong { limit }),
+        _ => Ok(()),
+    }
+}
+
 impl BodyDecoder {
     /// For content framed like this; `None` if there is none.
     pub(crate) fn new(incoming: Incoming) -> Option<Self> {

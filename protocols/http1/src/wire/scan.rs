@@ -1,8 +1,14 @@
 //! Finding the end of a section of lines, once over each byte however it arrives.
 
+use bytes::Bytes;
+use duologue_core::RecvBuf;
 use memchr::memchr;
 
 use crate::error::Violation;
+use crate::limits::Limits;
+
+/// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
+const COPIED: usize = 4096;
 
 /// Where the search for the empty line stands. It only ever goes forward, so that a head that comes byte by byte costs
 /// no more than one that comes whole.
@@ -34,6 +40,19 @@ impl Scan {
     /// Whole lines seen.
     pub(crate) const fn lines(&self) -> usize {
         self.lines
+    }
+
+    /// The head at the start of `rx`, once it is whole. The search for the next one begins anew then.
+    pub(crate) fn take_head(&mut self, rx: &mut RecvBuf, limits: &Limits) -> Result<Option<Bytes>, Violation> {
+        let bounds = Bounds {
+            bytes: limits.head,
+            lines: limits.fields.saturating_add(1),
+            too_long: Violation::HeadTooLong { limit: limits.head },
+            too_many: Violation::TooManyFields { limit: limits.fields },
+        };
+        let Some(len) = self.find(rx, &bounds)? else { return Ok(None) };
+        *self = Self::default();
+        Ok(Some(if len <= COPIED { rx.copy(len) } else { rx.take(len) }))
     }
 
     /// The length of the section at the start of `bytes`, its empty line included, once that is there.
