@@ -19,7 +19,7 @@ pub(crate) const LONGEST_METHOD: usize = 32;
 const LONGEST_NAME: usize = u16::MAX as usize;
 
 /// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
-pub(crate) const COPIED: usize = 4096;
+pub(super) const COPIED: usize = 4096;
 
 /// A request head, parsed and judged.
 #[derive(Debug)]
@@ -250,7 +250,7 @@ mod tests {
     use alloc::{format, vec::Vec};
 
     use super::*;
-    use crate::wire::{Bounds, Scan};
+    use crate::wire::scan::{Bounds, Scan};
 
     /// What the search for the end and the parser behind it make of `bytes`.
     fn step_by_step(bytes: &[u8], limits: &Limits) -> Option<(usize, RawRequest)> {

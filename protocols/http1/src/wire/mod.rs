@@ -13,7 +13,7 @@ pub(crate) use encode::{
     BodyEncoder, Count, Digits, Gather, Out, Small, Survey, field, fields, is_framing, owned, put_data, put_end,
 };
 pub(crate) use fields::{Facts, names_token};
-pub(crate) use head::{COPIED, LONGEST_METHOD, RawRequest, parse_at_once, parse_request, parse_response, version};
+pub(crate) use head::{LONGEST_METHOD, RawRequest, parse_at_once, parse_request, parse_response, version};
 pub(crate) use pace::Pace;
 pub(crate) use scan::Scan;
 

@@ -4,11 +4,9 @@ use bytes::Bytes;
 use duologue_core::RecvBuf;
 use memchr::memchr;
 
+use super::head::COPIED;
 use crate::error::Violation;
 use crate::limits::Limits;
-
-/// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
-const COPIED: usize = 4096;
 
 /// Where the search for the empty line stands. It only ever goes forward, so that a head that comes byte by byte costs
 /// no more than one that comes whole.
