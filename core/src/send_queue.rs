@@ -215,7 +215,8 @@ impl SendQueue {
     /// Starts a command: what is written until [`commit`](Self::commit) is one message.
     #[inline]
     pub(crate) fn begin(&mut self) {
-        self.command = Command { open: true, written: 0, held: 0 };
+        debug_assert!(self.command.written == 0 && self.command.held == 0, "the last one was committed or undone");
+        self.command.open = true;
     }
 
     #[inline(always)]

@@ -91,7 +91,7 @@ impl<P: Protocol> Session<P> {
     /// Commands may be sent.
     #[inline]
     fn is_open(&self) -> bool {
-        self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted
+        self.plain || (self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted)
     }
 
     /// Gives a command back that came outside the open state.

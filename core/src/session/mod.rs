@@ -98,6 +98,28 @@ enum Opening {
     Established,
 }
 
+/// The stages of closing that have a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    /// The peer's answer to our goodbye.
+    Goodbye,
+    Flush,
+    PeerFirst,
+    Linger,
+}
+
+impl Stage {
+    #[inline]
+    fn reason(self) -> TimeoutReason {
+        match self {
+            Self::Goodbye => TimeoutReason::CloseHandshake,
+            Self::Flush => TimeoutReason::Flush,
+            Self::PeerFirst => TimeoutReason::PeerFirst,
+            Self::Linger => TimeoutReason::Linger,
+        }
+    }
+}
+
 /// One conversation over one byte stream, as a deterministic machine: it has no clock, no socket and no thread.
 ///
 /// | you | call |
@@ -159,9 +181,10 @@ pub struct Session<P: Protocol> {
     closed_taken: bool,
     phase: Option<Phase>,
 
-    opening_deadline: Option<Deadline>,
+    /// Of connecting, then of the handshake. Instants and not deadlines, whose reasons weigh more than they do.
+    opening_deadline: Option<Instant>,
     /// The deadline of the closing stage reached: goodbye, flush, peer-first or linger.
-    stage_deadline: Option<Deadline>,
+    stage_deadline: Option<(Instant, Stage)>,
     probe_sent: Option<Instant>,
     can_probe: bool,
     /// Since when the queued bytes make no progress.
@@ -224,7 +247,6 @@ impl<P: Protocol> Session<P> {
         let limits = config.limits;
         limits.validate(protocol.max_unit())?;
         let connect = config.timeouts.connect;
-        let reason = TimeoutReason::Connect;
         Ok(Self {
             protocol,
             rx: RecvBuf::new(limits.recv_buffer, limits.read_chunk),
@@ -255,7 +277,7 @@ impl<P: Protocol> Session<P> {
             released: false,
             closed_taken: false,
             phase: None,
-            opening_deadline: connect.map(|wait| Deadline { at: now.after(wait), reason }),
+            opening_deadline: connect.map(|wait| now.after(wait)),
             stage_deadline: None,
             probe_sent: None,
             can_probe: config.timeouts.keepalive.is_some(),
@@ -496,12 +518,18 @@ impl<P: Protocol> Session<P> {
                 look(deadline);
             }
         };
-        one(self.opening_deadline);
-        one(self.stage_deadline);
+        one(self.opening_deadline.map(|at| Deadline { at, reason: self.opening_reason() }));
+        one(self.stage_deadline.map(|(at, stage)| Deadline { at, reason: stage.reason() }));
         one(self.stall_deadline());
         one(self.keepalive_deadline());
         one(self.idle_deadline());
         one(self.message_deadline());
+    }
+
+    /// What the opening's deadline is for.
+    #[inline]
+    fn opening_reason(&self) -> TimeoutReason {
+        if self.opening == Opening::Connecting { TimeoutReason::Connect } else { TimeoutReason::Handshake }
     }
 
     /// Bytes are queued, or our FIN is, and the transport takes nothing.
