@@ -190,6 +190,12 @@ impl RecvBuf {
         dropped
     }
 
+    /// As `is_empty`, which slices first.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.head == self.buf.len()
+    }
+
     #[inline]
     fn consume(&mut self, n: usize) {
         self.head += n.min(self.buf.len() - self.head);

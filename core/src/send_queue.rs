@@ -390,7 +390,8 @@ impl SendQueue {
 
     #[inline]
     fn writer(&mut self, need: usize, kind: Kind) -> Result<Writer<'_>, NoRoom> {
-        if need > self.free || self.closed {
+        // Nothing is free once it is closed.
+        if need > self.free || (need == 0 && self.closed) {
             // A command needs room for all of it: what it wrote before the refusal is undone.
             let written = self.command.written;
             return Err(NoRoom { need: need + written, room: self.free + written, limit: self.limit });

@@ -115,7 +115,7 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub(super) fn after_command(&mut self, now: Instant) {
         self.after_protocol(now);
-        let waits = self.blocked || (self.starved && !self.rx.is_empty());
+        let waits = self.blocked || (self.starved && !self.rx.is_drained());
         if waits || self.is_unsettled() {
             self.settle_command(now);
         }
