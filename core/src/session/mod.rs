@@ -37,6 +37,7 @@ use crate::timers::Timers;
 
 pub use access::ProtocolMut;
 pub use receive::Replies;
+use state::Stage;
 pub use upgrade::{UpgradeRefused, WhyNot};
 
 /// All that a session wants now. Level-triggered: asking twice is harmless, and a wish stands until it is met.
@@ -96,28 +97,6 @@ enum Opening {
     Connecting,
     Handshaking,
     Established,
-}
-
-/// The stages of closing that have a deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Stage {
-    /// The peer's answer to our goodbye.
-    Goodbye,
-    Flush,
-    PeerFirst,
-    Linger,
-}
-
-impl Stage {
-    #[inline]
-    fn reason(self) -> TimeoutReason {
-        match self {
-            Self::Goodbye => TimeoutReason::CloseHandshake,
-            Self::Flush => TimeoutReason::Flush,
-            Self::PeerFirst => TimeoutReason::PeerFirst,
-            Self::Linger => TimeoutReason::Linger,
-        }
-    }
 }
 
 /// One conversation over one byte stream, as a deterministic machine: it has no clock, no socket and no thread.
