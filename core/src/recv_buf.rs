@@ -126,7 +126,11 @@ impl RecvBuf {
         let unread = self.buf.len() - self.head;
         let room = self.limit.saturating_sub(unread);
         let want = self.chunk.max(self.hint.min(unread)).min(room);
-        if self.buf.capacity() - self.buf.len() < want {
+        let spare = self.buf.capacity() - self.buf.len();
+        // What is there is moved at most once for as much as is read: where that is much, what is waited for may come
+        // into what is left.
+        let suffices = unread > self.chunk && self.hint > 0 && self.hint <= spare;
+        if spare < want && !suffices {
             self.drop_head();
             self.buf.reserve(want);
         }
@@ -184,6 +188,12 @@ impl RecvBuf {
         self.head = 0;
         self.accounted = 0;
         dropped
+    }
+
+    /// As `is_empty`, which slices first.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.head == self.buf.len()
     }
 
     #[inline]

@@ -215,7 +215,8 @@ impl SendQueue {
     /// Starts a command: what is written until [`commit`](Self::commit) is one message.
     #[inline]
     pub(crate) fn begin(&mut self) {
-        self.command = Command { open: true, written: 0, held: 0 };
+        debug_assert!(self.command.written == 0 && self.command.held == 0, "the last one was committed or undone");
+        self.command.open = true;
     }
 
     #[inline(always)]
@@ -395,7 +396,8 @@ impl SendQueue {
 
     #[inline]
     fn writer(&mut self, need: usize, kind: Kind) -> Result<Writer<'_>, NoRoom> {
-        if need > self.free || self.closed {
+        // Nothing is free once it is closed.
+        if need > self.free || (need == 0 && self.closed) {
             // A command needs room for all of it: what it wrote before the refusal is undone.
             let written = self.command.written;
             return Err(NoRoom { need: need + written, room: self.free + written, limit: self.limit });

@@ -54,9 +54,20 @@ impl Writer<'_> {
         if self.fits(total) {
             self.queue.make_room(total);
             let copied = &mut self.queue.copied;
-            copied.extend_from_slice(header);
-            // Whole blocks are changed on the way.
+            // Whole blocks are changed on the way, and a short header goes in with the first of them.
             let mut rest = bytes;
+            match bytes.split_first_chunk::<BLOCK>() {
+                Some((block, behind)) if header.len() == 8 => {
+                    let mut whole = [0; 8 + BLOCK];
+                    let (head, body) = whole.split_at_mut(8);
+                    head.copy_from_slice(header);
+                    body.copy_from_slice(block);
+                    change(body);
+                    copied.extend_from_slice(&whole);
+                    rest = behind;
+                }
+                _ => copied.extend_from_slice(header),
+            }
             while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
                 let mut block = *block;
                 change(&mut block);

@@ -1,11 +1,11 @@
 //! How a session ends: goodbye, flush, FIN, linger, release; and the settling of both halves.
 
-use super::{Closed, Opening, PeerFinished, Session};
+use super::{Closed, Opening, PeerFinished, Session, Stage};
 use crate::closed::{Cause, Code, Phase, Release, Side};
 use crate::config::CloseOrder;
 use crate::halves::{RecvInput, RecvState, SendInput, SendState};
 use crate::protocol::{CloseStep, Protocol};
-use crate::time::{Deadline, Instant, TimeoutReason};
+use crate::time::{Instant, TimeoutReason};
 
 impl<P: Protocol> Session<P> {
     /// Ends politely for the first time it is called; a later cause changes nothing.
@@ -31,7 +31,7 @@ impl<P: Protocol> Session<P> {
             self.stop_receiving();
         }
         self.move_send(SendInput::Close);
-        let stage = if self.goodbye_over { TimeoutReason::Flush } else { TimeoutReason::CloseHandshake };
+        let stage = if self.goodbye_over { Stage::Flush } else { Stage::Goodbye };
         self.arm_stage(now, stage);
     }
 
@@ -56,7 +56,7 @@ impl<P: Protocol> Session<P> {
         self.move_recv(RecvInput::Discard);
         self.move_send(SendInput::Close);
         if first {
-            self.arm_stage(now, TimeoutReason::Flush);
+            self.arm_stage(now, Stage::Flush);
         }
     }
 
@@ -75,7 +75,8 @@ impl<P: Protocol> Session<P> {
         }
         self.settle_pause(now);
         self.tell_end(now);
-        self.plain = !self.is_ending() && !self.paused && self.rx.space() > 0;
+        let opened = self.opening == Opening::Established;
+        self.plain = opened && !self.is_ending() && !self.paused && self.rx.space() > 0;
     }
 
     /// The protocol learns once that nothing more comes.
@@ -93,6 +94,7 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub(super) fn is_unsettled(&self) -> bool {
         debug_assert!(!(self.plain && (self.is_ending() || self.paused)), "what ends a session is no plain traffic");
+        debug_assert!(!self.plain || self.opening == Opening::Established, "nor is what opens it");
         !self.plain
     }
 
@@ -117,7 +119,7 @@ impl<P: Protocol> Session<P> {
         // Who does not listen cannot hear the answer.
         if self.send == SendState::Closing && (self.goodbye_over || !self.recv.decodes()) {
             self.move_send(SendInput::GoodbyeDone);
-            self.arm_stage(now, TimeoutReason::Flush);
+            self.arm_stage(now, Stage::Flush);
         }
         let delivered = self.tx.ledger().held == 0 && self.protocol.quiescent();
         let fin_due = matches!(self.send, SendState::Holding | SendState::ShuttingDown | SendState::Finished);
@@ -146,7 +148,7 @@ impl<P: Protocol> Session<P> {
         match self.config.close_order {
             CloseOrder::PeerFirst { within } if peer_may_finish_first => {
                 self.move_send(SendInput::Hold);
-                self.stage_deadline = Some(Deadline { at: now.after(within), reason: TimeoutReason::PeerFirst });
+                self.stage_deadline = Some((now.after(within), Stage::PeerFirst));
             }
             _ => self.shut_down(now, SendInput::Flushed),
         }
@@ -156,7 +158,7 @@ impl<P: Protocol> Session<P> {
         self.move_send(input);
         self.stalled_since = Some(now);
         if self.cause.is_some() {
-            self.arm_stage(now, TimeoutReason::Flush);
+            self.arm_stage(now, Stage::Flush);
         }
     }
 
@@ -178,9 +180,9 @@ impl<P: Protocol> Session<P> {
         let lingers = self.recv.reads() && self.linger_left > 0 && self.linger_wait().is_some();
         if !lingers {
             self.ask_release(Release::Graceful);
-        } else if self.stage_deadline.is_none_or(|d| d.reason != TimeoutReason::Linger) {
+        } else if self.stage_deadline.is_none_or(|(_, stage)| stage != Stage::Linger) {
             self.timers.clear_all();
-            self.arm_stage(now, TimeoutReason::Linger);
+            self.arm_stage(now, Stage::Linger);
         }
     }
 
@@ -189,26 +191,26 @@ impl<P: Protocol> Session<P> {
     }
 
     /// The deadline of a closing stage. A stage that is entered again keeps its deadline (law L7).
-    fn arm_stage(&mut self, now: Instant, reason: TimeoutReason) {
-        if self.stage_deadline.is_some_and(|d| d.reason == reason) {
+    fn arm_stage(&mut self, now: Instant, stage: Stage) {
+        if self.stage_deadline.is_some_and(|(_, armed)| armed == stage) {
             return;
         }
         let timeouts = &self.config.timeouts;
-        let wait = match reason {
-            TimeoutReason::CloseHandshake => timeouts.close_handshake,
-            TimeoutReason::Flush => timeouts.flush,
-            _ => self.linger_wait(),
+        let wait = match stage {
+            Stage::Goodbye => timeouts.close_handshake,
+            Stage::Flush => timeouts.flush,
+            Stage::PeerFirst | Stage::Linger => self.linger_wait(),
         };
-        self.stage_deadline = wait.map(|wait| Deadline { at: now.after(wait), reason });
+        self.stage_deadline = wait.map(|wait| (now.after(wait), stage));
     }
 
-    pub(super) fn stage_timed_out(&mut self, reason: TimeoutReason) {
-        match reason {
-            TimeoutReason::CloseHandshake => self.goodbye_over = true,
-            TimeoutReason::PeerFirst => self.shut_down(self.now, SendInput::PeerFirstDone),
-            TimeoutReason::Linger => self.ask_release(Release::Graceful),
+    pub(super) fn stage_timed_out(&mut self, stage: Stage) {
+        match stage {
+            Stage::Goodbye => self.goodbye_over = true,
+            Stage::PeerFirst => self.shut_down(self.now, SendInput::PeerFirstDone),
+            Stage::Linger => self.ask_release(Release::Graceful),
             // The first cause stands; what could not be flushed is counted.
-            _ => {
+            Stage::Flush => {
                 self.ask_release(Release::Abort);
                 self.stop_sending();
                 self.discard_received();

@@ -26,7 +26,7 @@ impl<P: Protocol> Session<P> {
         self.link.last_received = now;
         self.link.last_transmitted = now;
         let wait = self.config.timeouts.handshake;
-        self.opening_deadline = wait.map(|w| Deadline { at: now.after(w), reason: TimeoutReason::Handshake });
+        self.opening_deadline = wait.map(|wait| now.after(wait));
         self.with_protocol(now, |protocol, cx| protocol.start(cx));
         self.settle(now);
     }
@@ -183,11 +183,11 @@ impl<P: Protocol> Session<P> {
 
     fn pass_deadlines(&mut self, now: Instant) {
         let due = |deadline: &Deadline| deadline.at <= now;
-        if let Some(deadline) = self.opening_deadline.take_if(|d| due(d)) {
-            self.opening_timed_out(now, deadline.reason);
+        if self.opening_deadline.take_if(|at| *at <= now).is_some() {
+            self.opening_timed_out(now, self.opening_reason());
         }
-        if let Some(deadline) = self.stage_deadline.take_if(|d| due(d)) {
-            self.stage_timed_out(deadline.reason);
+        if let Some((_, stage)) = self.stage_deadline.take_if(|(at, _)| *at <= now) {
+            self.stage_timed_out(stage);
             self.settle(now);
         }
         if self.stall_deadline().as_ref().is_some_and(due) {

@@ -91,7 +91,7 @@ impl<P: Protocol> Session<P> {
     /// Commands may be sent.
     #[inline]
     fn is_open(&self) -> bool {
-        self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted
+        self.plain || (self.send == SendState::Open && self.opening == Opening::Established && !self.finish_wanted)
     }
 
     /// Gives a command back that came outside the open state.
@@ -115,7 +115,7 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub(super) fn after_command(&mut self, now: Instant) {
         self.after_protocol(now);
-        let waits = self.blocked || (self.starved && !self.rx.is_empty());
+        let waits = self.blocked || (self.starved && !self.rx.is_drained());
         if waits || self.is_unsettled() {
             self.settle_command(now);
         }

@@ -37,6 +37,7 @@ use crate::timers::Timers;
 
 pub use access::ProtocolMut;
 pub use receive::Replies;
+use state::Stage;
 pub use upgrade::{UpgradeRefused, WhyNot};
 
 /// All that a session wants now. Level-triggered: asking twice is harmless, and a wish stands until it is met.
@@ -159,9 +160,10 @@ pub struct Session<P: Protocol> {
     closed_taken: bool,
     phase: Option<Phase>,
 
-    opening_deadline: Option<Deadline>,
+    /// Of connecting, then of the handshake. Instants and not deadlines, whose reasons weigh more than they do.
+    opening_deadline: Option<Instant>,
     /// The deadline of the closing stage reached: goodbye, flush, peer-first or linger.
-    stage_deadline: Option<Deadline>,
+    stage_deadline: Option<(Instant, Stage)>,
     probe_sent: Option<Instant>,
     can_probe: bool,
     /// Since when the queued bytes make no progress.
@@ -224,7 +226,6 @@ impl<P: Protocol> Session<P> {
         let limits = config.limits;
         limits.validate(protocol.max_unit())?;
         let connect = config.timeouts.connect;
-        let reason = TimeoutReason::Connect;
         Ok(Self {
             protocol,
             rx: RecvBuf::new(limits.recv_buffer, limits.read_chunk),
@@ -255,7 +256,7 @@ impl<P: Protocol> Session<P> {
             released: false,
             closed_taken: false,
             phase: None,
-            opening_deadline: connect.map(|wait| Deadline { at: now.after(wait), reason }),
+            opening_deadline: connect.map(|wait| now.after(wait)),
             stage_deadline: None,
             probe_sent: None,
             can_probe: config.timeouts.keepalive.is_some(),
@@ -496,12 +497,18 @@ impl<P: Protocol> Session<P> {
                 look(deadline);
             }
         };
-        one(self.opening_deadline);
-        one(self.stage_deadline);
+        one(self.opening_deadline.map(|at| Deadline { at, reason: self.opening_reason() }));
+        one(self.stage_deadline.map(|(at, stage)| Deadline { at, reason: stage.reason() }));
         one(self.stall_deadline());
         one(self.keepalive_deadline());
         one(self.idle_deadline());
         one(self.message_deadline());
+    }
+
+    /// What the opening's deadline is for.
+    #[inline]
+    fn opening_reason(&self) -> TimeoutReason {
+        if self.opening == Opening::Connecting { TimeoutReason::Connect } else { TimeoutReason::Handshake }
     }
 
     /// Bytes are queued, or our FIN is, and the transport takes nothing.

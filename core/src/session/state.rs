@@ -1,5 +1,6 @@
 //! A session as a value: whoever searches through all that can happen copies it, and knows a state again.
 
+use crate::time::TimeoutReason;
 use core::hash::{Hash, Hasher};
 
 use super::Session;
@@ -65,5 +66,27 @@ where
         (cause, goodbye_over, end_told, release, released, closed_taken, phase).hash(state);
         (opening_deadline, stage_deadline, probe_sent, can_probe, stalled_since, part_since, linger_left).hash(state);
         (undelivered, bytes_received, bytes_transmitted, events).hash(state);
+    }
+}
+
+/// The stages of closing that have a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// The peer's answer to our goodbye.
+    Goodbye,
+    Flush,
+    PeerFirst,
+    Linger,
+}
+
+impl Stage {
+    #[inline]
+    pub(super) fn reason(self) -> TimeoutReason {
+        match self {
+            Self::Goodbye => TimeoutReason::CloseHandshake,
+            Self::Flush => TimeoutReason::Flush,
+            Self::PeerFirst => TimeoutReason::PeerFirst,
+            Self::Linger => TimeoutReason::Linger,
+        }
     }
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{Opening, Session, context};
 use crate::protocol::Protocol;
-use crate::time::{Deadline, Instant, TimeoutReason};
+use crate::time::Instant;
 use crate::timers::Timers;
 
 /// An upgrade that cannot be done; the session comes back as it was.
@@ -90,7 +90,7 @@ impl<P: Protocol> Session<P> {
             late: alloc::collections::VecDeque::new(),
             cause: None,
             opening: Opening::Handshaking,
-            opening_deadline: wait.map(|w| Deadline { at: now.after(w), reason: TimeoutReason::Handshake }),
+            opening_deadline: wait.map(|wait| now.after(wait)),
             plain: false,
             starved: false,
             blocked: false,

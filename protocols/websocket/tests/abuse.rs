@@ -4,10 +4,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use duologue_core::{
     Cause, CloseIntent, Code, Config, Event as SessionEvent, Instant, Limits as Buffers, Session, TimeoutReason,
+    Timeouts,
 };
 use duologue_websocket::{
     ClientHandshake, Deflate, Event, Kind, Limits, Part, Role, ServerHandshake, Settings, Violation, WebSocket,
@@ -301,6 +303,31 @@ fn a_close_that_nobody_answers_ends_after_its_time() {
     session.released();
     assert_eq!(session.cause(), Some(&Cause::LocalClose(Code(1001))));
     assert_eq!(session.protocol().close_code(), duologue_websocket::CloseCode::ABNORMAL, "no Close came");
+}
+
+/// A long message is put together as it comes; its time runs from the beginning of each piece all the same.
+#[test]
+fn what_is_put_together_early_buys_a_slow_peer_no_time() {
+    let wait = Duration::from_secs(10);
+    let config = Config::new().limits(small()).timeouts(Timeouts::none().message(Some(wait)));
+    let settings = Settings::new().limits(Limits::new().piece(16 << 10));
+    let config = settings.config(Role::Server, config);
+    let mut session = session(WebSocket::upgraded(Role::Server, settings, None), config);
+    let at = |seconds| NOW.after(Duration::from_secs(seconds));
+    let feed = |session: &mut Session<WebSocket>, seconds, bytes: &[u8]| {
+        session.recv_buf().put_slice(bytes);
+        session.received(at(seconds));
+        session.interest().deadline.map(|deadline| (deadline.at, deadline.reason))
+    };
+    let due = |seconds| Some((at(seconds).after(wait), TimeoutReason::Message));
+    assert_eq!(feed(&mut session, 0, &[0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4]), None);
+    for seconds in 1..=4 {
+        assert_eq!(feed(&mut session, seconds, &[7; 4000]), due(1), "second {seconds}");
+    }
+    assert_eq!(feed(&mut session, 5, &[7; 4000]), due(5), "the next piece");
+    assert!(session.buffered().0 < 2, "{:?}", session.buffered());
+    session.handle_timeout(at(15));
+    assert_eq!(session.cause(), Some(&Cause::Timeout(TimeoutReason::Message)));
 }
 
 #[test]

@@ -68,8 +68,9 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
         // What came with an earlier read costs no waker.
         if !self.seat.place.is_called() {
-            if let Some(event) = self.connection.next_ready() {
-                return Some(event);
+            let ready = self.connection.next_ready();
+            if ready.is_some() {
+                return ready;
             }
         }
         poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))).await

@@ -14,6 +14,9 @@ use crate::wire::{self, FIN, MASK, Opcode, Parsed, RSV1, rotate_mask};
 /// The most bytes of a header on the short way.
 const HEAD: usize = 8;
 
+/// Fewer bytes than this wait for the rest of their piece.
+const EARLY: usize = 1 << 10;
+
 /// A data frame whose header was consumed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
@@ -21,7 +24,9 @@ pub(super) struct Frame {
     remaining: u64,
     /// Bytes at the front of the receive buffer that are unmasked and checked.
     ready: usize,
-    /// The key for the byte after those.
+    /// Bytes of the piece under way that were put to the message already.
+    gathered: usize,
+    /// The key for the byte after those that are ready.
     key: Option<[u8; 4]>,
     fin: bool,
 }
@@ -184,7 +189,7 @@ impl WebSocket {
             }
         }
         self.message = Some(message);
-        self.frame = Some(Frame { remaining: len, ready: 0, key: parsed.mask, fin: first & FIN != 0 });
+        self.frame = Some(Frame { remaining: len, ready: 0, gathered: 0, key: parsed.mask, fin: first & FIN != 0 });
         Ok(())
     }
 
@@ -197,10 +202,12 @@ impl WebSocket {
         message: &mut Message,
     ) -> Result<Step<Found>, Violation> {
         let piece = self.limits().piece_len();
-        let target = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(piece);
+        let target = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(piece - frame.gathered);
         frame.prepare(rx, target, message)?;
         if frame.ready < target {
-            return Ok(Step::NeedMore { hint: target - frame.ready });
+            let hint = target - frame.ready;
+            self.gather_early(rx, frame, message);
+            return Ok(Step::NeedMore { hint });
         }
         if message.compressed {
             return self.take_compressed(rx, frame, message, target);
@@ -212,6 +219,7 @@ impl WebSocket {
             message.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
         }
         frame.consume(target, ends_frame);
+        frame.gathered = 0;
         if self.streaming {
             if target == 0 && !last {
                 return Ok(Step::Progress);
@@ -227,6 +235,22 @@ impl WebSocket {
         message.first = false;
         self.gathered.extend_from_slice(rx.view(target));
         Ok(self.gathered_step(message.kind, last))
+    }
+
+    /// What will be put together in any case need not wait for the rest of its piece: a long message is copied as it is
+    /// read, and the receive buffer stays as small as a read. One byte stays, and with it the session's notion of when
+    /// the piece began (`Timeouts::message`).
+    fn gather_early(&mut self, rx: &mut RecvBuf, frame: &mut Frame, message: &mut Message) {
+        let lies_whole =
+            message.first && message.frames == 1 && frame.fin && frame.remaining <= self.limits().piece_len() as u64;
+        if self.streaming || message.compressed || lies_whole || frame.ready <= EARLY {
+            return;
+        }
+        let n = frame.ready - 1;
+        message.first = false;
+        self.gathered.extend_from_slice(rx.view(n));
+        frame.consume(n, false);
+        frame.gathered += n;
     }
 
     /// A message that was put together, if it is complete.

@@ -4,7 +4,7 @@ use duologue_core::{Cx, Payload, Refusal, Rng, SendQueue};
 
 use super::{Sending, WebSocket, keep_reason};
 use crate::deflate::Deflater;
-use crate::message::{AsBytes, Command, Kind, Part, Role, SHARE};
+use crate::message::{AsBytes, Command, Kind, Part, Role};
 use crate::utf8::Utf8;
 use crate::wire::{self, CONTINUATION, FIN, HeaderBytes, MASK, MAX_CONTROL, Opcode, PING, PONG, RSV1};
 
@@ -31,7 +31,7 @@ impl WebSocket {
             other => return self.write_other(tx, rng, other),
         };
         let bytes = data.as_bytes();
-        if bytes.len() >= SHARE || self.sending.is_some() || self.deflate.is_some() {
+        if bytes.len() >= usize::from(self.short_below) {
             return self.write_whole(tx, rng, opcode, data.payload());
         }
         self.write_short(tx, rng, FIN | opcode as u8, bytes)
@@ -136,6 +136,7 @@ impl WebSocket {
             self.write_frame(tx, rng, first, part.data.payload())?;
         }
         self.sending = Some(sending).filter(|_| !part.last);
+        self.note_short();
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use duologue_core::{
 use crate::deflate::Deflate;
 use crate::error::Violation;
 use crate::handshake::{CheckedHandshake, ClientHandshake, DeflateParams, HandshakeError, Opened, ServerHandshake};
-use crate::message::{Command, Event, Kind, Part, Role, Text};
+use crate::message::{Command, Event, Kind, Part, Role, SHARE, Text};
 use crate::settings::Settings;
 use crate::utf8::Utf8;
 use crate::wire::{CloseCode, CloseFrame};
@@ -54,7 +54,9 @@ pub struct WebSocket {
     close_sent: bool,
     /// The peer's Close was told; with the next step the conversation ends.
     closing: bool,
-    /// Payloads up to this many bytes go the short way.
+    /// Messages below this many bytes are sent the short way: no message is in parts, and nothing is compressed.
+    short_below: u16,
+    /// Payloads up to this many bytes come the short way.
     short: usize,
     frame: Option<Frame>,
     message: Option<Message>,
@@ -169,6 +171,7 @@ impl WebSocket {
             strict: !allow_long_lengths,
             close_sent: false,
             closing: false,
+            short_below: SHARE as u16,
             short: usize::try_from(most).unwrap_or(usize::MAX).min(limits.piece_len()),
             frame: None,
             message: None,
@@ -214,6 +217,12 @@ impl WebSocket {
         self.deflate = deflate.map(|params| Box::new(Deflate::new(self.role, params, &wanted)));
         self.opening = None;
         self.idle = !self.streaming;
+        self.note_short();
+    }
+
+    /// To be called where `sending` or `deflate` changed.
+    fn note_short(&mut self) {
+        self.short_below = if self.sending.is_some() || self.deflate.is_some() { 0 } else { SHARE as u16 };
     }
 
     fn limits(&self) -> &crate::Limits {

@@ -1,22 +1,38 @@
 //! Masking (RFC 6455 section 5.3), in place and a block at a time.
 
+/// Bytes that are masked at once.
+const BLOCK: usize = 64;
+
 /// Exclusive-ors `bytes` with the masking key, in place. Masking twice gives the bytes back. `key` is as it stands on
 /// the wire; for the second part of a payload turn it first with [`rotate_mask`].
 ///
 /// The loops over blocks are such that compilers turn them into vector instructions: long payloads run at memory speed.
-#[inline]
 pub fn apply_mask(bytes: &mut [u8], key: [u8; 4]) {
-    mask(bytes, u32::from_le_bytes(key));
+    let key = u32::from_le_bytes(key);
+    let mut rest = bytes;
+    // So that the blocks' loop counts nothing but blocks.
+    while rest.len() >= BLOCK {
+        let (block, behind) = core::mem::take(&mut rest).split_at_mut(BLOCK);
+        mask_words(block, key);
+        rest = behind;
+    }
+    mask_rest(rest, key);
 }
 
-/// As [`apply_mask`], with the key as a little-endian number, and where it is worth the room that its code takes.
+/// As [`apply_mask`], with the key as a little-endian number, and where it is worth the room that its code takes: for
+/// what is short.
 #[inline(always)]
 pub(crate) fn mask(bytes: &mut [u8], key: u32) {
-    let mut wide = bytes.chunks_exact_mut(64);
+    let mut wide = bytes.chunks_exact_mut(BLOCK);
     for block in &mut wide {
         mask_words(block, key);
     }
-    let rest = mask_words(wide.into_remainder(), key);
+    mask_rest(wide.into_remainder(), key);
+}
+
+#[inline(always)]
+fn mask_rest(bytes: &mut [u8], key: u32) {
+    let rest = mask_words(bytes, key);
     for (byte, key) in rest.iter_mut().zip(key.to_le_bytes()) {
         *byte ^= key;
     }
