@@ -109,7 +109,10 @@ fn a_deadline_is_a_moment_and_one_that_passed_sends_nothing() {
         let soon = client.deadline_in(Duration::from_millis(100));
         let (first, second) =
             futures_util::join!(client.call_until(call("Wait", ""), soon), client.call_until(call("Wait", ""), soon));
-        assert_eq!((first, second), (Err(RpcError::Timeout), Err(RpcError::Timeout)));
+        // The server keeps the same deadline, and may say so first.
+        for ended in [first, second] {
+            assert!(ended.as_ref().is_err_and(RpcError::is_timeout), "{ended:?}");
+        }
         assert!(client.deadline_in(Duration::ZERO) >= soon);
         // Nobody waits for the handlers any more: they are dropped, and with them what they wait for.
         for _ in 0..2 {

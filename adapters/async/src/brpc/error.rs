@@ -1,6 +1,6 @@
 //! Why a call has no good answer.
 
-use duologue_brpc::{CallError, Status, prost};
+use duologue_brpc::{CallError, ErrorCode, Status, prost};
 use duologue_core::streams::OpenError;
 use thiserror::Error;
 
@@ -11,7 +11,8 @@ pub enum RpcError {
     /// The server answered by an error.
     #[error(transparent)]
     Status(#[from] Status),
-    /// Its deadline passed. If it had been sent, whether the server did it is not known.
+    /// Its deadline passed. If it had been sent, whether the server did it is not known. A server that keeps the same
+    /// deadline may say so first: [`is_timeout`](Self::is_timeout) knows both.
     #[error("no answer before the deadline")]
     Timeout,
     /// The connection ended first. Whether the server did it is not known.
@@ -43,6 +44,17 @@ pub enum RpcError {
 }
 
 impl RpcError {
+    /// The deadline passed, by our clock ([`Timeout`](Self::Timeout)) or by the server's, whose handler it ended
+    /// ([`ErrorCode::TimedOut`]): both run, and either may be first.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Timeout => true,
+            Self::Status(status) => status.code == ErrorCode::TimedOut,
+            _ => false,
+        }
+    }
+
     /// The server cannot have begun the work: calling again does no harm.
     #[must_use]
     pub const fn was_not_sent(&self) -> bool {
