@@ -118,6 +118,17 @@ fn a_call_times_out_by_a_typed_error_and_what_comes_late_is_reset() {
 }
 
 #[test]
+fn a_part_of_a_millisecond_is_told_as_a_whole_one() {
+    let (mut client, mut server) =
+        (Side::new(Role::Client, BrpcConfig::new()), Side::new(Role::Server, BrpcConfig::new()));
+    for (id, micros, told) in [(1, 1, 1), (2, 99_001, 100), (3, 100_000, 100)] {
+        client.call(Call { timeout: Some(Duration::from_micros(micros)), ..echo(id, vec![]) });
+        exchange(&mut client, &mut server, 7);
+        assert_eq!(server.request().timeout, Some(Duration::from_millis(told)), "0 would be no deadline at all");
+    }
+}
+
+#[test]
 fn what_a_server_pushes_behind_a_late_response_costs_its_streams_and_not_the_connection() {
     for forgotten in [true, false] {
         let (mut client, mut server) =

@@ -68,7 +68,8 @@ impl Brpc {
         meta.request = Some(RpcRequestMeta {
             service_name: call.service.clone(),
             method_name: call.method.clone(),
-            timeout_ms: Some(i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)),
+            // Rounded up: a server that keeps it does not give up before us, and part of a millisecond is not "for ever".
+            timeout_ms: Some(i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)),
             ..described
         });
         meta.correlation_id = Some(call.id);
