@@ -218,13 +218,18 @@ fn events_that_nobody_takes_are_counted_and_stop_no_stream() {
 fn what_is_not_about_streams_is_told_and_what_nobody_takes_is_counted() {
     bounded(|| async {
         let (client, _server) = sides();
+        let mut told = 0;
         for _ in 0..3 {
             while client.try_send(YamuxCommand::Ping).is_err() {
                 // One is on its way; its answer is told.
                 assert!(matches!(client.event().await, Some(YamuxEvent::Pong(_))));
+                told += 1;
             }
         }
-        assert!(matches!(client.event().await, Some(YamuxEvent::Pong(_))));
+        // On several threads an answer may be there before the next ping is tried: then it waits, and is told here.
+        for _ in told..3 {
+            assert!(matches!(client.event().await, Some(YamuxEvent::Pong(_))));
+        }
         assert_eq!(client.missed_events(), 0);
         client.close(CloseIntent::Goodbye(Code(0)));
         assert!(client.event().await.is_none(), "nothing more after the end");
