@@ -346,6 +346,42 @@ fn only_the_connection_that_was_woken_is_looked_at() {
         assert!(LOOKS.get() <= 3, "{} looks", LOOKS.get());
         assert_eq!(pool.stats().closed_by_peer, n as u64 + 1);
     }
+    assert_eq!(pool.stats().open, 0, "what has ended is in nobody's way");
+}
+
+#[test]
+fn a_connection_that_is_being_closed_is_looked_at_as_often_as_it_is_woken() {
+    let mut pipes = Vec::new();
+    let (pool, mut driver) = idle_pool(1, &mut pipes);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(pipes[0].poll_write(&mut cx, &[b"\0"]), Poll::Ready(Ok(1))));
+    assert!(driver.rang(), "nobody asked for that");
+    while driver.rang() {
+        assert!(driver.poll().is_none());
+    }
+    assert_eq!((pool.stats().unsolicited, pool.stats().open), (1, 1), "our FIN is out, and the peer's is awaited");
+    let_go(&mut pipes[0], Release::Graceful);
+    assert!(driver.rang());
+    while driver.rang() {
+        assert!(driver.poll().is_none());
+    }
+    assert_eq!(pool.stats().open, 0);
+}
+
+#[test]
+fn a_connection_granted_to_a_caller_that_went_away_is_the_next_ones() {
+    let _peer = listen();
+    let options = PoolOptions::new().pool(PoolConfig::new()).acquire_within(WITHIN);
+    let pool = PoolClient::<Frames, Memory>::new(|_| frames(), options).expect("a pool");
+    let mut driver = Task::new(SPAWNED.with_borrow_mut(|spawned| spawned.remove(0)));
+    let mut gone = Task::new(pool.acquire("there:1"));
+    assert!(gone.poll().is_none() && driver.poll().is_none());
+    assert!(gone.rang(), "it is there, and was not fetched");
+    drop(gone);
+    assert_eq!(pool.stats().idle, 1);
+    let lease = Task::new(pool.acquire("there:1")).poll().expect("at once").expect("a connection");
+    assert_eq!((pool.stats().dialled, pool.stats().stale), (1, 0));
+    lease.release();
 }
 
 /// A protocol whose server greets while the session is opened: each byte is a message, and `!` ends the opening.

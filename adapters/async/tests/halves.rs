@@ -11,6 +11,7 @@ use duologue_async::core::driver::Driver;
 use duologue_async::core::framed::{Framed, LengthPrefixed};
 use duologue_async::core::{Code, Config, Event, Instant, Limits, Session};
 use duologue_async::{Connection, ManualClock, Pipe, SendError, pipe};
+use futures_util::SinkExt;
 
 type Frames = Framed<LengthPrefixed>;
 type Piped = Connection<Frames, Pipe, ManualClock>;
@@ -186,6 +187,36 @@ fn the_end_wakes_every_waiter_and_gives_every_message_back() {
     let closed = now(receiver.closed()).unwrap();
     assert_eq!(closed.unsent, 1);
     assert_eq!((now(receiver.closed()), sender.end()), (Some(closed.clone()), Some(closed)));
+}
+
+#[test]
+fn who_waits_for_a_flush_is_woken_when_the_transport_takes_more() {
+    let (ours, mut peer, _clock) = ends();
+    let (_receiver, sender) = ours.split();
+    sender.try_send(big(b'0')).unwrap();
+    let mut flushing = Task::new(sender.flush());
+    assert!(flushing.poll().is_none() && !flushing.rang());
+    // What the pipe holds comes first; the rest is written when it is woken, and comes then.
+    assert_eq!(take(&mut peer), b"");
+    assert!(flushing.rang(), "there is room again");
+    assert_eq!((flushing.poll(), take(&mut peer)), (Some(()), b"0".to_vec()));
+}
+
+#[test]
+fn what_the_sink_accepted_and_had_no_room_for_is_not_lost() {
+    let (mut ours, mut peer, _clock) = ends();
+    for name in [b'1', b'2'] {
+        assert!(now(std::future::poll_fn(|cx| ours.poll_ready_unpin(cx))).is_some_and(|ready| ready.is_ok()));
+        ours.start_send_unpin(big(name)).unwrap();
+    }
+    // There is no room yet for the one that waits, and none before it.
+    assert!(ours.try_send(Bytes::from_static(b"x")).is_err());
+    let mut got = Vec::new();
+    for _ in 0..9 {
+        let _ = now(Connection::flush(&mut ours));
+        got.extend(take(&mut peer));
+    }
+    assert_eq!(got, b"12");
 }
 
 #[test]
