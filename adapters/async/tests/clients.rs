@@ -1,5 +1,7 @@
 //! Clients of many connections over pipes in memory and a clock set by hand: what was promised at the exact point.
 
+mod by_hand;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -7,8 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -21,6 +22,8 @@ use duologue_async::{
     ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting, Redial,
     Runtime, SendProtocol, pipe,
 };
+
+use by_hand::Task;
 
 type Frames = Framed<LengthPrefixed>;
 type Bytes = bytes::Bytes;
@@ -161,41 +164,6 @@ fn read(peer: &mut Pipe) -> Vec<u8> {
 
 fn let_go(peer: &mut Pipe, how: Release) {
     assert!(peer.poll_release(&mut Context::from_waker(Waker::noop()), how).is_ready());
-}
-
-/// A waker that counts its wakes.
-#[derive(Default)]
-struct Bell(AtomicUsize);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A future and the bell of its task, polled by hand.
-struct Task<'a, X> {
-    future: Pin<Box<dyn Future<Output = X> + 'a>>,
-    bell: Arc<Bell>,
-}
-
-impl<'a, X> Task<'a, X> {
-    fn new(future: impl Future<Output = X> + 'a) -> Self {
-        Self { future: Box::pin(future), bell: Arc::default() }
-    }
-
-    fn poll(&mut self) -> Option<X> {
-        self.bell.0.store(0, Ordering::SeqCst);
-        let waker = Waker::from(Arc::clone(&self.bell));
-        match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        }
-    }
-
-    fn rang(&self) -> bool {
-        self.bell.0.load(Ordering::SeqCst) > 0
-    }
 }
 
 type Client = Reconnecting<Frames, Memory>;

@@ -1,10 +1,10 @@
 //! The halves over a pipe in memory and a clock set by hand: order, fairness, time-outs, and drops at exact points.
 
+mod by_hand;
+
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use duologue_async::core::driver::Driver;
@@ -12,6 +12,8 @@ use duologue_async::core::framed::{Framed, LengthPrefixed};
 use duologue_async::core::{Code, Config, Event, Instant, Limits, Session};
 use duologue_async::{Connection, ManualClock, Pipe, SendError, pipe};
 use futures_util::SinkExt;
+
+use by_hand::Task;
 
 type Frames = Framed<LengthPrefixed>;
 type Piped = Connection<Frames, Pipe, ManualClock>;
@@ -34,41 +36,6 @@ fn ends() -> (Piped, Piped, ManualClock) {
     let clock = ManualClock::new();
     let (a, b) = pipe(PIPE);
     (end(a, &clock, QUEUE), end(b, &clock, 4096), clock)
-}
-
-/// A waker that counts its wakes.
-#[derive(Default)]
-struct Bell(AtomicUsize);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A future and the bell of its task, polled by hand.
-struct Task<'a, X> {
-    future: Pin<Box<dyn Future<Output = X> + 'a>>,
-    bell: Arc<Bell>,
-}
-
-impl<'a, X> Task<'a, X> {
-    fn new(future: impl Future<Output = X> + 'a) -> Self {
-        Self { future: Box::pin(future), bell: Arc::default() }
-    }
-
-    fn poll(&mut self) -> Option<X> {
-        self.bell.0.store(0, Ordering::SeqCst);
-        let waker = Waker::from(Arc::clone(&self.bell));
-        match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        }
-    }
-
-    fn rang(&self) -> bool {
-        self.bell.0.load(Ordering::SeqCst) > 0
-    }
 }
 
 fn now<X>(future: impl Future<Output = X>) -> Option<X> {
