@@ -51,6 +51,7 @@ impl World {
     }
 
     /// Every machine, in the order of making; those of accepted connections among them.
+    #[must_use]
     pub fn machines(&self) -> impl Iterator<Item = MachineId> + use<> {
         (0..self.machines.len() as u32).map(MachineId)
     }
@@ -86,11 +87,13 @@ impl World {
     }
 
     /// A machine, by its type.
+    #[must_use]
     pub fn machine<M: Machine>(&mut self, id: MachineId) -> Option<&M> {
         self.machines.get_mut(id.0 as usize)?.as_any().downcast_ref()
     }
 
     /// An endpoint, by its types.
+    #[must_use]
     pub fn endpoint<P, A>(&mut self, id: MachineId) -> Option<&Endpoint<P, A>>
     where
         P: Protocol + 'static,
@@ -100,6 +103,7 @@ impl World {
     }
 
     /// How an endpoint's session ended, by its types.
+    #[must_use]
     pub fn closed<P, A>(&mut self, id: MachineId) -> Option<&Closed<P::Violation>>
     where
         P: Protocol + 'static,
