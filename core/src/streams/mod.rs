@@ -249,7 +249,6 @@ impl<D> Streams<D> {
     }
 
     /// Every stream that exists, those included whose end was not taken yet.
-    #[must_use]
     pub fn ids(&self) -> impl Iterator<Item = StreamId> + '_ {
         self.slab.indices().map(|index| self.slab.id(index))
     }

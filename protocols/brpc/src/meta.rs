@@ -138,7 +138,6 @@ pub struct Feedback {
 
 impl StreamSettings {
     /// Every id, the first included.
-    #[must_use]
     pub fn ids(&self) -> impl Iterator<Item = i64> + '_ {
         self.stream_id.into_iter().chain(self.extra_stream_ids.iter().copied())
     }

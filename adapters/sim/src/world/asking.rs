@@ -51,7 +51,6 @@ impl World {
     }
 
     /// Every machine, in the order of making; those of accepted connections among them.
-    #[must_use]
     pub fn machines(&self) -> impl Iterator<Item = MachineId> + use<> {
         (0..self.machines.len() as u32).map(MachineId)
     }

@@ -24,7 +24,6 @@ use crate::wire::{BodyDecoder, BodyEncoder, Pace, Scan};
 
 /// What a client hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ClientEvent {
     /// An interim response: 100 (Continue), 103 (Early Hints).
     Interim(ResponseHead),

@@ -31,7 +31,6 @@ use crate::wire::{BodyDecoder, BodyEncoder, Digits, Pace, Scan};
 
 /// What a server hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ServerEvent {
     /// A request began. Unless its [`body`](RequestHead::body) is empty, `Data` and `End` follow.
     Request(Box<RequestHead>),

@@ -84,7 +84,6 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The subprotocols that the client offers, in its order.
-    #[must_use]
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> {
         tokens(&self.fields, "Sec-WebSocket-Protocol")
     }
