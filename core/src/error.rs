@@ -60,6 +60,7 @@ pub enum SendError<C> {
 
 impl<C> SendError<C> {
     /// The command that was not accepted.
+    #[must_use]
     pub fn into_command(self) -> C {
         match self {
             Self::Full { command, .. }
@@ -72,6 +73,7 @@ impl<C> SendError<C> {
     }
 
     /// The same error for another command, for wrappers that take the command in another form.
+    #[must_use]
     pub fn map<D>(self, f: impl FnOnce(C) -> D) -> SendError<D> {
         match self {
             Self::Full { command, need, room } => SendError::Full { command: f(command), need, room },

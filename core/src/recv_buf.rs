@@ -41,6 +41,7 @@ impl RecvBuf {
     }
 
     /// Consumes `n` bytes and borrows them where they are: nothing is counted or copied.
+    #[must_use]
     #[inline]
     pub fn view(&mut self, n: usize) -> &[u8] {
         let start = self.head;
@@ -49,6 +50,7 @@ impl RecvBuf {
     }
 
     /// Consumes `n` bytes and borrows those from `start` to `end`: a payload, without its marks.
+    #[must_use]
     #[inline(always)]
     pub fn view_part(&mut self, n: usize, start: usize, end: usize) -> &[u8] {
         self.view_part_mut(n, start, end)

@@ -7,16 +7,19 @@ Every file in `faults/` is one fault:
     file: the file that it is planted in
     test: the test binary that must kill it (laws, exhaustive, scenarios,
           behaviours, chunking, allocation, core for the core's unit tests,
-          or one of another package: duologue-http1:lib, duologue-laws:model)
+          or one of another package: duologue-http1:lib, duologue-laws:model,
+          duologue-async:halves, duologue-tests:sockets_server)
+    only: the one test of it that is run, where others would wait long for what never comes (optional)
     why: what it would do to somebody
     --- find
     the text, which must stand there exactly once
     --- replace
     what it becomes
 
-The tree is copied to a temporary folder with only the core, the protocols and the kit in its workspace. A fault is killed when a test
-fails by an assertion. It survives if the tests pass, or if they only hang; a fault that does not compile, or whose text
-is not found exactly once, is an error of this list.
+The tree is copied to a temporary folder with only the core, the protocols, the adapters and the kit in its workspace,
+and two packages of tests: one that builds the pure crates only, and one with the runtimes. A fault is killed when a
+test fails by an assertion. It survives if the tests pass, or if they only hang; a fault that does not compile, or whose
+text is not found exactly once, is an error of this list.
 
     run.py              all faults; exit code 1 if any survives
     run.py --only NAME  those whose name contains NAME
@@ -51,6 +54,9 @@ ENVIRONMENT = {
     "CARGO_INCREMENTAL": "1",
 }
 
+# The binaries that need nothing but pure crates. All others of duologue-tests are built with the runtimes.
+PURE_TESTS = ("laws", "exhaustive", "scenarios", "behaviours", "chunking", "allocation")
+
 TESTS_MANIFEST = """\
 [package]
 name = "duologue-tests"
@@ -63,6 +69,31 @@ duologue-core.workspace = true
 
 [dev-dependencies]
 duologue-laws.workspace = true
+"""
+
+# What the tests on sockets use; neither TLS nor the peers of the protocols, which take longest to build.
+RUNTIME_TESTS_MANIFEST = """\
+[package]
+name = "duologue-runtime-tests"
+version = "0.0.0"
+edition = "2024"
+
+[lib]
+name = "duologue_tests"
+
+[dependencies]
+bytes.workspace = true
+duologue-core.workspace = true
+duologue-tokio.workspace = true
+tokio = { workspace = true, features = ["net", "rt-multi-thread", "macros", "time", "io-util", "sync"] }
+
+[dev-dependencies]
+duologue-async = { workspace = true, features = ["streams"] }
+duologue-smol.workspace = true
+duologue-yamux.workspace = true
+futures-util = { workspace = true, features = ["async-await-macro", "channel", "io", "sink", "std"] }
+smol.workspace = true
+socket2.workspace = true
 """
 
 
@@ -78,6 +109,7 @@ class Fault:
         if missing or not find or not mark:
             sys.exit(f"{path.name}: incomplete ({', '.join(missing) or 'find and replace'})")
         self.law, self.file, self.test = fields["law"], fields["file"], fields["test"]
+        self.only = fields.get("only")
         self.find, self.replace = find.rstrip("\n"), replace.rstrip("\n")
 
     def check(self):
@@ -95,22 +127,37 @@ class Fault:
 
 
 def copy_tree(tree):
-    """The pure crates and the kit as a workspace of their own: quick to build, and adapters have no part in it."""
-    protocols = sorted(f"protocols/{path.parent.name}" for path in ROOT.glob("protocols/*/Cargo.toml"))
-    for folder in ("core", "tests/laws", *protocols):
+    """The pure crates, the adapters and the kit as a workspace of their own; what no fault's test needs is never built."""
+    crates = [
+        str(path.parent.relative_to(ROOT))
+        for folder in ("protocols", "adapters")
+        for path in sorted(ROOT.glob(f"{folder}/*/Cargo.toml"))
+    ]
+    for folder in ("core", "tests/laws", *crates):
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("target"))
+    # The peers that its tests run, and what its examples use: not needed for its unit tests, and long to build.
+    tokio = tree / "adapters/tokio/Cargo.toml"
+    tokio.write_text(re.sub(r"^\[dev-dependencies\]\n(.+\n)*", "", tokio.read_text(), flags=re.MULTILINE))
+
     (tree / "tests/src").mkdir(parents=True)
     (tree / "tests/src/lib.rs").write_text("")
     (tree / "tests/Cargo.toml").write_text(TESTS_MANIFEST)
     (tree / "tests/tests").mkdir()
-    for name in ("laws", "exhaustive", "scenarios", "behaviours", "chunking", "allocation"):
+    for name in PURE_TESTS:
         shutil.copy(ROOT / f"tests/tests/{name}.rs", tree / "tests/tests")
     for folder in ("pump", "snapshots"):
         shutil.copytree(ROOT / "tests/tests" / folder, tree / "tests/tests" / folder)
+
+    (tree / "tests/runtimes/src").mkdir(parents=True)
+    (tree / "tests/runtimes/Cargo.toml").write_text(RUNTIME_TESTS_MANIFEST)
+    (tree / "tests/runtimes/src/lib.rs").write_text("pub mod sockets;\n")
+    shutil.copy(ROOT / "tests/src/sockets.rs", tree / "tests/runtimes/src")
+    shutil.copytree(ROOT / "tests/tests", tree / "tests/runtimes/tests")
+
     manifest = (ROOT / "Cargo.toml").read_text()
     members = re.compile(r"^members = \[[^\]]*\]", re.MULTILINE)
-    listed = ", ".join(f'"{member}"' for member in ("core", "tests", "tests/laws", *protocols))
-    manifest, replaced = members.subn(f"members = [{listed}]", manifest)
+    folders = ("core", "tests", "tests/laws", "tests/runtimes", *crates)
+    manifest, replaced = members.subn("members = [" + ", ".join(f'"{folder}"' for folder in folders) + "]", manifest)
     if replaced != 1:
         sys.exit("the workspace's members were not found in Cargo.toml")
     (tree / "Cargo.toml").write_text(manifest)
@@ -125,11 +172,13 @@ def command(test, extra=()):
         return ["cargo", "test", "--offline", "-q", "-p", "duologue-core", "--lib", *extra]
     package, _, binary = test.rpartition(":")
     which = ["--lib"] if binary == "lib" else ["--test", binary]
-    return ["cargo", "test", "--offline", "-q", "-p", package or "duologue-tests", *which, *extra]
+    if package in ("", "duologue-tests"):
+        package = "duologue-tests" if binary in PURE_TESTS else "duologue-runtime-tests"
+    return ["cargo", "test", "--offline", "-q", "-p", package, *which, *extra]
 
 
-def run(tree, target, test):
-    """Runs one test binary and tells how it went: passed, failed, hangs or broken."""
+def run(tree, target, test, only):
+    """Runs one test binary, or one test of it, and tells how it went: passed, failed, hangs or broken."""
     environment = {**os.environ, **ENVIRONMENT, "CARGO_TARGET_DIR": str(target)}
     environment.pop("UPDATE", None)
     built = subprocess.run(command(test, ["--no-run"]), cwd=tree, env=environment, capture_output=True, text=True)
@@ -137,13 +186,18 @@ def run(tree, target, test):
         return "broken", built.stderr
     try:
         done = subprocess.run(
-            command(test), cwd=tree, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT
+            command(test, ["--", "--exact", only] if only else ()),
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
         )
     except subprocess.TimeoutExpired:
         return "hangs", ""
     output = done.stdout + done.stderr
     if done.returncode == 0:
-        return "passed", output
+        return ("passed" if not only or "1 passed" in output else "broken"), output
     return ("failed" if "test result: FAILED" in output else "broken"), output
 
 
@@ -197,16 +251,16 @@ def work(folder, run_of, from_the_end):
     sound = set()
     while fault := run_of.next(from_the_end):
         # A test that fails by itself kills nothing.
-        if fault.test not in sound:
-            how, output = run(tree, target, fault.test)
+        if (fault.test, fault.only) not in sound:
+            how, output = run(tree, target, fault.test, fault.only)
             if how != "passed":
-                return run_of.fail(f"without a fault: {fault.test} {how}\n{output[-4000:]}")
-            sound.add(fault.test)
-            print(f"without a fault: {fault.test} {how}", flush=True)
+                return run_of.fail(f"without a fault: {fault.test} {fault.only or ''} {how}\n{output[-4000:]}")
+            sound.add((fault.test, fault.only))
+            print(f"without a fault: {fault.test} {fault.only or ''} {how}", flush=True)
         began = time.monotonic()
         path, text = fault.plant(tree)
         try:
-            how, output = run(tree, target, fault.test)
+            how, output = run(tree, target, fault.test, fault.only)
         finally:
             path.write_text(text)
         if how == "broken":

@@ -124,6 +124,10 @@ async fn at_the_limit_the_longest_idle_connection_can_be_closed_instead() {
     assert_eq!(drain(&mut idle).await.1.cause, Cause::PeerFinished, "closed in order");
     is_served(&mut busy).await;
     assert_eq!((handle.stats().evicted, handle.stats().refused), (1, 0));
+    // Who has gone makes no room for two.
+    until("the seat", || handle.stats().open == 2).await;
+    is_served(&mut dial(address).await).await;
+    assert_eq!(handle.stats().evicted, 2);
 }
 
 #[tokio::test]

@@ -238,6 +238,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     }
 
     /// Two handles: one to receive, and one to send that can be cloned for any number of tasks.
+    #[must_use]
     pub fn split(self) -> (RecvHalf<P, T, K>, SendHalf<P, T, K>) {
         split(*self.open, self.send_within)
     }
@@ -249,11 +250,13 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     }
 
     /// The session: its states, counters and cause.
+    #[must_use]
     pub fn session(&self) -> &Session<P> {
         self.driver().session()
     }
 
     /// The transport: addresses, kernel counters.
+    #[must_use]
     pub fn transport(&self) -> &T {
         self.driver().transport()
     }

@@ -58,6 +58,7 @@ pub enum SendError<C> {
 
 impl<C> SendError<C> {
     /// The command that was not sent.
+    #[must_use]
     pub fn into_command(self) -> C {
         match self {
             Self::TimedOut { command, .. } => command,

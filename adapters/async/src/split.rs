@@ -167,6 +167,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
     }
 
     /// The session's counters.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         lock(&self.shared.inner).open.session().stats()
     }
@@ -268,11 +269,13 @@ impl<P: Protocol, T: Transport, K: Timekeeper> SendHalf<P, T, K> {
     }
 
     /// How the session ended, once it did and the receiver took the event.
+    #[must_use]
     pub fn end(&self) -> Option<Closed<P::Violation>> {
         lock(&self.shared.inner).open.end().cloned()
     }
 
     /// The session's counters.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         lock(&self.shared.inner).open.session().stats()
     }

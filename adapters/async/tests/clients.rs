@@ -1,5 +1,7 @@
 //! Clients of many connections over pipes in memory and a clock set by hand: what was promised at the exact point.
 
+mod by_hand;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -7,8 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -21,6 +22,8 @@ use duologue_async::{
     ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting, Redial,
     Runtime, SendProtocol, pipe,
 };
+
+use by_hand::Task;
 
 type Frames = Framed<LengthPrefixed>;
 type Bytes = bytes::Bytes;
@@ -161,41 +164,6 @@ fn read(peer: &mut Pipe) -> Vec<u8> {
 
 fn let_go(peer: &mut Pipe, how: Release) {
     assert!(peer.poll_release(&mut Context::from_waker(Waker::noop()), how).is_ready());
-}
-
-/// A waker that counts its wakes.
-#[derive(Default)]
-struct Bell(AtomicUsize);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A future and the bell of its task, polled by hand.
-struct Task<'a, X> {
-    future: Pin<Box<dyn Future<Output = X> + 'a>>,
-    bell: Arc<Bell>,
-}
-
-impl<'a, X> Task<'a, X> {
-    fn new(future: impl Future<Output = X> + 'a) -> Self {
-        Self { future: Box::pin(future), bell: Arc::default() }
-    }
-
-    fn poll(&mut self) -> Option<X> {
-        self.bell.0.store(0, Ordering::SeqCst);
-        let waker = Waker::from(Arc::clone(&self.bell));
-        match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        }
-    }
-
-    fn rang(&self) -> bool {
-        self.bell.0.load(Ordering::SeqCst) > 0
-    }
 }
 
 type Client = Reconnecting<Frames, Memory>;
@@ -346,6 +314,42 @@ fn only_the_connection_that_was_woken_is_looked_at() {
         assert!(LOOKS.get() <= 3, "{} looks", LOOKS.get());
         assert_eq!(pool.stats().closed_by_peer, n as u64 + 1);
     }
+    assert_eq!(pool.stats().open, 0, "what has ended is in nobody's way");
+}
+
+#[test]
+fn a_connection_that_is_being_closed_is_looked_at_as_often_as_it_is_woken() {
+    let mut pipes = Vec::new();
+    let (pool, mut driver) = idle_pool(1, &mut pipes);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(pipes[0].poll_write(&mut cx, &[b"\0"]), Poll::Ready(Ok(1))));
+    assert!(driver.rang(), "nobody asked for that");
+    while driver.rang() {
+        assert!(driver.poll().is_none());
+    }
+    assert_eq!((pool.stats().unsolicited, pool.stats().open), (1, 1), "our FIN is out, and the peer's is awaited");
+    let_go(&mut pipes[0], Release::Graceful);
+    assert!(driver.rang());
+    while driver.rang() {
+        assert!(driver.poll().is_none());
+    }
+    assert_eq!(pool.stats().open, 0);
+}
+
+#[test]
+fn a_connection_granted_to_a_caller_that_went_away_is_the_next_ones() {
+    let _peer = listen();
+    let options = PoolOptions::new().pool(PoolConfig::new()).acquire_within(WITHIN);
+    let pool = PoolClient::<Frames, Memory>::new(|_| frames(), options).expect("a pool");
+    let mut driver = Task::new(SPAWNED.with_borrow_mut(|spawned| spawned.remove(0)));
+    let mut gone = Task::new(pool.acquire("there:1"));
+    assert!(gone.poll().is_none() && driver.poll().is_none());
+    assert!(gone.rang(), "it is there, and was not fetched");
+    drop(gone);
+    assert_eq!(pool.stats().idle, 1);
+    let lease = Task::new(pool.acquire("there:1")).poll().expect("at once").expect("a connection");
+    assert_eq!((pool.stats().dialled, pool.stats().stale), (1, 0));
+    lease.release();
 }
 
 /// A protocol whose server greets while the session is opened: each byte is a message, and `!` ends the opening.

@@ -1,16 +1,19 @@
 //! The halves over a pipe in memory and a clock set by hand: order, fairness, time-outs, and drops at exact points.
 
+mod by_hand;
+
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use duologue_async::core::driver::Driver;
 use duologue_async::core::framed::{Framed, LengthPrefixed};
 use duologue_async::core::{Code, Config, Event, Instant, Limits, Session};
 use duologue_async::{Connection, ManualClock, Pipe, SendError, pipe};
+use futures_util::SinkExt;
+
+use by_hand::Task;
 
 type Frames = Framed<LengthPrefixed>;
 type Piped = Connection<Frames, Pipe, ManualClock>;
@@ -33,41 +36,6 @@ fn ends() -> (Piped, Piped, ManualClock) {
     let clock = ManualClock::new();
     let (a, b) = pipe(PIPE);
     (end(a, &clock, QUEUE), end(b, &clock, 4096), clock)
-}
-
-/// A waker that counts its wakes.
-#[derive(Default)]
-struct Bell(AtomicUsize);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A future and the bell of its task, polled by hand.
-struct Task<'a, X> {
-    future: Pin<Box<dyn Future<Output = X> + 'a>>,
-    bell: Arc<Bell>,
-}
-
-impl<'a, X> Task<'a, X> {
-    fn new(future: impl Future<Output = X> + 'a) -> Self {
-        Self { future: Box::pin(future), bell: Arc::default() }
-    }
-
-    fn poll(&mut self) -> Option<X> {
-        self.bell.0.store(0, Ordering::SeqCst);
-        let waker = Waker::from(Arc::clone(&self.bell));
-        match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        }
-    }
-
-    fn rang(&self) -> bool {
-        self.bell.0.load(Ordering::SeqCst) > 0
-    }
 }
 
 fn now<X>(future: impl Future<Output = X>) -> Option<X> {
@@ -186,6 +154,36 @@ fn the_end_wakes_every_waiter_and_gives_every_message_back() {
     let closed = now(receiver.closed()).unwrap();
     assert_eq!(closed.unsent, 1);
     assert_eq!((now(receiver.closed()), sender.end()), (Some(closed.clone()), Some(closed)));
+}
+
+#[test]
+fn who_waits_for_a_flush_is_woken_when_the_transport_takes_more() {
+    let (ours, mut peer, _clock) = ends();
+    let (_receiver, sender) = ours.split();
+    sender.try_send(big(b'0')).unwrap();
+    let mut flushing = Task::new(sender.flush());
+    assert!(flushing.poll().is_none() && !flushing.rang());
+    // What the pipe holds comes first; the rest is written when it is woken, and comes then.
+    assert_eq!(take(&mut peer), b"");
+    assert!(flushing.rang(), "there is room again");
+    assert_eq!((flushing.poll(), take(&mut peer)), (Some(()), b"0".to_vec()));
+}
+
+#[test]
+fn what_the_sink_accepted_and_had_no_room_for_is_not_lost() {
+    let (mut ours, mut peer, _clock) = ends();
+    for name in [b'1', b'2'] {
+        assert!(now(std::future::poll_fn(|cx| ours.poll_ready_unpin(cx))).is_some_and(|ready| ready.is_ok()));
+        ours.start_send_unpin(big(name)).unwrap();
+    }
+    // There is no room yet for the one that waits, and none before it.
+    assert!(ours.try_send(Bytes::from_static(b"x")).is_err());
+    let mut got = Vec::new();
+    for _ in 0..9 {
+        let _ = now(Connection::flush(&mut ours));
+        got.extend(take(&mut peer));
+    }
+    assert_eq!(got, b"12");
 }
 
 #[test]

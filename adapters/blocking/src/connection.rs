@@ -125,11 +125,13 @@ macro_rules! methods {
         }
 
         /// The session: its states, counters and cause.
+        #[must_use]
         pub fn session(&self) -> &Session<P> {
             self.inner.session()
         }
 
         /// The transport: addresses, kernel counters.
+        #[must_use]
         pub fn transport(&self) -> &StreamTransport<$stream> {
             self.inner.transport()
         }
@@ -205,6 +207,7 @@ impl<P: Protocol, S: ByteStream> StreamConnection<P, S> {
     }
 
     /// Two handles: one to receive, and one to send that can be cloned for any number of threads.
+    #[must_use]
     pub fn split(self) -> (RecvHalf<P, S>, SendHalf<P, S>) {
         let (receiver, sender) = self.inner.split();
         (RecvHalf { inner: receiver }, SendHalf { inner: sender })

@@ -62,6 +62,7 @@ impl<P: Protocol, S: ByteStream> RecvHalf<P, S> {
     }
 
     /// The session's counters.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.stats()
     }
@@ -106,11 +107,13 @@ impl<P: Protocol, S: ByteStream> SendHalf<P, S> {
     }
 
     /// How the session ended, once it did and the receiver took the event.
+    #[must_use]
     pub fn end(&self) -> Option<Closed<P::Violation>> {
         self.inner.end()
     }
 
     /// The session's counters.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.stats()
     }

@@ -90,6 +90,7 @@ impl<P: Multiplex, S: ByteStream> Mux<P, S> {
     }
 
     /// Events that found no room.
+    #[must_use]
     pub fn missed_events(&self) -> u64 {
         self.0.missed_events()
     }
@@ -131,6 +132,7 @@ impl<P: Multiplex, S: ByteStream> Mux<P, S> {
 
 impl<P: Multiplex, S: ByteStream> MuxStream<P, S> {
     /// A sender, to be cloned for any number of threads, and a receiver.
+    #[must_use]
     pub fn split(self) -> (StreamSender<P, S>, StreamReceiver<P, S>) {
         let (sender, receiver) = self.0.split();
         (StreamSender(sender), StreamReceiver(receiver))
@@ -161,6 +163,7 @@ impl<P: Multiplex, S: ByteStream> MuxStream<P, S> {
     }
 
     /// A clone of the sender.
+    #[must_use]
     pub fn sender(&self) -> StreamSender<P, S> {
         StreamSender(self.0.sender().clone())
     }
@@ -181,6 +184,7 @@ impl<P: Multiplex, S: ByteStream> MuxStream<P, S> {
     }
 
     /// Its name in this connection.
+    #[must_use]
     pub fn id(&self) -> StreamId {
         self.0.id()
     }

@@ -1,4 +1,5 @@
-//! Any futures-io byte stream as a transport.
+//! Any futures-io byte stream as a transport. Its twin is in `duologue-tokio`, over other traits: what is changed
+//! here is changed there (decision 0090).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -94,21 +94,25 @@ impl<P: Protocol, A> Endpoint<P, A> {
     }
 
     /// The application.
+    #[must_use]
     pub fn app(&self) -> &A {
         &self.app
     }
 
     /// Which end of which connection it is.
+    #[must_use]
     pub fn socket(&self) -> End {
         end(self.socket.0)
     }
 
     /// The session.
+    #[must_use]
     pub fn session(&self) -> &Session<P> {
         &self.session
     }
 
     /// How the session ended.
+    #[must_use]
     pub fn closed(&self) -> Option<&Closed<P::Violation>> {
         self.closed.as_ref()
     }

@@ -1,4 +1,5 @@
-//! Any tokio byte stream as a transport.
+//! Any tokio byte stream as a transport. Its twin is in `duologue-futures-io`, over other traits: what is changed
+//! here is changed there (decision 0090).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -190,6 +190,7 @@ pub struct Framed<F> {
 
 impl<F: Framing> Framed<F> {
     /// Frames of `framing`; a frame that is too long closes, and there is no heartbeat.
+    #[must_use]
     pub const fn new(framing: F) -> Self {
         Self { framing, heartbeat: None, on_too_long: OnTooLong::Close, skipping: false, skipped: 0 }
     }

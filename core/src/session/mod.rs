@@ -8,13 +8,16 @@
 //! ```
 //!
 //! Facts come in past tense, intents in the imperative, and [`Session::interest`] says at any time all that the
-//! machine wants. The order of closing is in `ending`, decoding in `receive`, intents in `intents`, facts in
-//! `facts`.
+//! machine wants. The order of closing is in `ending`, decoding in `receive` and `in_place`, intents in `intents`,
+//! facts in `facts`, wishes in `interest` and `deadlines`.
 
 mod access;
+mod deadlines;
 mod ending;
 mod facts;
+mod in_place;
 mod intents;
+mod interest;
 mod receive;
 mod state;
 mod upgrade;
@@ -32,33 +35,14 @@ use crate::protocol::{Cx, Link, Protocol};
 use crate::recv_buf::RecvBuf;
 use crate::rng::Rng;
 use crate::send_queue::SendQueue;
-use crate::time::{Deadline, Instant, TimeoutReason};
+use crate::time::Instant;
 use crate::timers::Timers;
 
 pub use access::ProtocolMut;
-pub use receive::Replies;
+pub use in_place::Replies;
+pub use interest::Interest;
 use state::Stage;
 pub use upgrade::{UpgradeRefused, WhyNot};
-
-/// All that a session wants now. Level-triggered: asking twice is harmless, and a wish stands until it is met.
-///
-/// A driver destructures it in full, so that a new wish is a compile error and not a lost wake-up.
-#[must_use = "a wish that nobody looks at is a hang"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interest {
-    /// `poll_event` has something (or `handle`, under in-place delivery).
-    pub event: bool,
-    /// Read into `recv_buf`, then say `received` or `received_eof`.
-    pub read: bool,
-    /// Write what `transmit` offers, then say `transmitted`.
-    pub write: bool,
-    /// Send FIN, then say `shutdown_done`.
-    pub shutdown_write: bool,
-    /// Let the transport go in this way, then say `released`.
-    pub release: Option<Release>,
-    /// Call `handle_timeout` at this time.
-    pub deadline: Option<Deadline>,
-}
 
 /// What a session tells its application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,80 +255,6 @@ impl<P: Protocol> Session<P> {
         })
     }
 
-    /// All that the session wants now. It has no side effect.
-    #[inline]
-    pub fn interest(&self) -> Interest {
-        let event = self.has_event();
-        if self.released {
-            return Interest { event, read: false, write: false, shutdown_write: false, release: None, deadline: None };
-        }
-        if self.release.is_some() {
-            return Interest {
-                event,
-                read: false,
-                write: false,
-                shutdown_write: false,
-                release: self.release,
-                deadline: None,
-            };
-        }
-        Interest {
-            event,
-            read: self.wants_read(),
-            write: self.wants_write(),
-            shutdown_write: self.wants_shutdown(),
-            release: None,
-            deadline: self.deadline(),
-        }
-    }
-
-    // Single wishes, for the driver: looking for the earliest deadline is what costs most of `interest`. Whoever adds a
-    // wish there adds it to the driver's rounds.
-
-    #[inline]
-    pub(crate) fn wants_release(&self) -> Option<Release> {
-        self.release.filter(|_| !self.released)
-    }
-
-    /// When the deadline of `interest` is.
-    #[inline]
-    pub(crate) fn deadline_at(&self) -> Option<Instant> {
-        if self.release.is_some() {
-            return None;
-        }
-        let mut earliest = Instant::MAX;
-        let mut any = false;
-        self.each_deadline(|deadline| {
-            any = true;
-            earliest = earliest.min(deadline.at);
-        });
-        for at in [self.timers.next_at(), self.protocol.deadline().map(|deadline| deadline.at)].into_iter().flatten() {
-            any = true;
-            earliest = earliest.min(at);
-        }
-        any.then_some(earliest)
-    }
-
-    #[inline]
-    pub(crate) fn wants_read(&self) -> bool {
-        self.is_connected() && self.recv.reads() && self.rx.space() > 0
-    }
-
-    #[inline]
-    pub(crate) fn wants_write(&self) -> bool {
-        self.is_connected() && self.send.writes() && !self.tx.is_empty()
-    }
-
-    #[inline]
-    pub(crate) fn wants_shutdown(&self) -> bool {
-        self.send == SendState::ShuttingDown && self.release.is_none()
-    }
-
-    #[inline]
-    fn is_connected(&self) -> bool {
-        self.opening != Opening::Connecting && self.release.is_none()
-    }
-
     /// The states of the two halves.
     #[must_use]
     pub fn states(&self) -> (RecvState, SendState) {
@@ -394,16 +304,6 @@ impl<P: Protocol> Session<P> {
     #[inline]
     pub fn buffered(&self) -> (usize, usize) {
         (self.rx.len(), self.tx.len())
-    }
-
-    /// A message waits to be taken. Whoever answers several can leave the writing to the last of them.
-    #[must_use]
-    #[inline]
-    pub fn has_message(&self) -> bool {
-        self.event.is_some()
-            || !self.late.is_empty()
-            || self.protocol.has_event()
-            || (self.is_in_place() && self.can_decode())
     }
 
     /// When a byte last moved in either direction, or when the session started.
@@ -457,100 +357,6 @@ impl<P: Protocol> Session<P> {
     /// Takes the send buffer back, empty, if nothing is queued.
     pub fn reclaim_send(&mut self) -> Option<BytesMut> {
         self.tx.reclaim()
-    }
-
-    /// What [`Interest::event`] says, without the rest.
-    #[must_use]
-    #[inline]
-    pub fn has_event(&self) -> bool {
-        self.has_message() || self.writable || self.peer_finished == PeerFinished::Due || self.closed_is_due()
-    }
-
-    #[inline]
-    fn closed_is_due(&self) -> bool {
-        self.released && !self.closed_taken && self.recv.is_over() && self.peer_finished != PeerFinished::Due
-    }
-
-    #[inline]
-    fn can_decode(&self) -> bool {
-        !self.starved && self.recv.decodes() && self.opening != Opening::Connecting
-    }
-
-    fn peer_fin_seen(&self) -> bool {
-        self.peer_finished != PeerFinished::NotYet
-    }
-
-    /// The earliest of all deadlines. Each is computed from stored instants, so that arming one per message is a
-    /// store and nothing else.
-    #[inline]
-    fn deadline(&self) -> Option<Deadline> {
-        let mut earliest = None;
-        self.each_deadline(|deadline| earliest = Deadline::earlier(earliest, Some(deadline)));
-        Deadline::earlier(Deadline::earlier(earliest, self.timers.next()), self.protocol.deadline())
-    }
-
-    /// All deadlines but the protocol's.
-    #[inline(always)]
-    fn each_deadline(&self, mut look: impl FnMut(Deadline)) {
-        let mut one = |deadline: Option<Deadline>| {
-            if let Some(deadline) = deadline {
-                look(deadline);
-            }
-        };
-        one(self.opening_deadline.map(|at| Deadline { at, reason: self.opening_reason() }));
-        one(self.stage_deadline.map(|(at, stage)| Deadline { at, reason: stage.reason() }));
-        one(self.stall_deadline());
-        one(self.keepalive_deadline());
-        one(self.idle_deadline());
-        one(self.message_deadline());
-    }
-
-    /// What the opening's deadline is for.
-    #[inline]
-    fn opening_reason(&self) -> TimeoutReason {
-        if self.opening == Opening::Connecting { TimeoutReason::Connect } else { TimeoutReason::Handshake }
-    }
-
-    /// Bytes are queued, or our FIN is, and the transport takes nothing.
-    #[inline]
-    fn stall_deadline(&self) -> Option<Deadline> {
-        let wait = self.config.timeouts.write_stall?;
-        let since = self.stalled_since.filter(|_| !self.send.is_over())?;
-        Some(Deadline { at: since.after(wait), reason: TimeoutReason::WriteStall })
-    }
-
-    /// Neither direction moved. While the application takes no events, the peer's silence proves nothing.
-    #[inline]
-    fn idle_deadline(&self) -> Option<Deadline> {
-        let wait = self.config.timeouts.idle?;
-        if self.cause.is_some() || self.paused || self.opening == Opening::Connecting {
-            return None;
-        }
-        Some(Deadline { at: self.last_activity().after(wait), reason: TimeoutReason::Idle })
-    }
-
-    /// A message was begun and is not complete.
-    #[inline]
-    fn message_deadline(&self) -> Option<Deadline> {
-        let wait = self.config.timeouts.message?;
-        let since = self.part_since.filter(|_| self.cause.is_none() && self.recv == RecvState::Open)?;
-        Some(Deadline { at: since.after(wait), reason: TimeoutReason::Message })
-    }
-
-    /// When to probe a quiet peer, or until when it must have answered.
-    #[inline]
-    fn keepalive_deadline(&self) -> Option<Deadline> {
-        let keepalive = self.config.timeouts.keepalive?;
-        let can_ask = self.send == SendState::Open && self.recv.reads();
-        if !self.can_probe || !can_ask || self.paused || self.opening != Opening::Established {
-            return None;
-        }
-        Some(match self.probe_sent {
-            Some(sent) => Deadline { at: sent.after(keepalive.reply), reason: TimeoutReason::KeepaliveReply },
-            None => {
-                Deadline { at: self.link.last_received.after(keepalive.quiet), reason: TimeoutReason::KeepaliveSend }
-            }
-        })
     }
 
     /// Time never goes back inside a session, whatever the caller's clock does.

@@ -6,6 +6,7 @@ use crate::time::Instant;
 
 /// Kinds of work that a peer can cause without moving any data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Abuse {
     /// Streams opened and reset before they were of any use.
     OpenReset,

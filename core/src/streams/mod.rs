@@ -236,6 +236,7 @@ impl<D> Streams<D> {
     }
 
     /// The stream, to work on; `None` if it ended and its end was taken.
+    #[must_use]
     pub fn get_mut(&mut self, id: StreamId) -> Option<StreamMut<'_, D>> {
         let index = self.slab.find(id)?;
         Some(StreamMut { streams: self, index })

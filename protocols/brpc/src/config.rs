@@ -49,7 +49,7 @@ pub enum BrpcError {
     #[error(transparent)]
     Streams(#[from] StreamsError),
     /// A segment would be refused by the same limits on the other side.
-    #[error("segments of {segment} bytes do not fit into bodies of {body}")]
+    #[error("segments of {segment} bytes do not fit into bodies of {body}: lower max_segment or raise max_body")]
     Segment {
         /// `max_segment`.
         segment: u32,

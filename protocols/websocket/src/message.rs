@@ -55,6 +55,7 @@ impl<B: AsBytes> Text<B> {
     }
 
     /// The bytes, as they are held.
+    #[must_use]
     pub fn into_inner(self) -> B {
         self.0
     }
@@ -179,11 +180,13 @@ pub enum Command<B = Bytes> {
 
 impl Command {
     /// A text message.
+    #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(Text::from(text.into()))
     }
 
     /// A binary message.
+    #[must_use]
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
         Self::Binary(bytes.into())
     }

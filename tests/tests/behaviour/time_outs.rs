@@ -25,6 +25,27 @@ test! {
 }
 
 test! {
+    fn a_deadline_that_comes_nearer_is_kept() {
+        let timeouts = Timeouts::new().idle(Some(Duration::from_secs(4))).write_stall(Some(Duration::from_millis(300)));
+        let limits = Limits::new().send_buffer(24 << 20);
+        let (mut connection, mut peer) = wait!(dialled(with_config(Config::new().timeouts(timeouts).limits(limits))));
+        // The timer is set to the far one while this is waited for.
+        let later = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            peer.write(&frame(b"now"));
+            peer
+        });
+        assert_eq!(wait!(message(&mut connection)), "now");
+        let _peer = later.join().unwrap();
+        fill(&mut connection);
+        let start = Instant::now();
+        let (_, closed) = wait!(drain(&mut connection));
+        assert_eq!(closed.cause, Cause::Timeout(TimeoutReason::WriteStall));
+        assert!((Duration::from_millis(300)..Duration::from_secs(3)).contains(&start.elapsed()));
+    }
+}
+
+test! {
     fn a_peer_that_answers_no_probe_is_dead() {
         let keepalive = Keepalive { quiet: Duration::from_millis(100), reply: Duration::from_millis(100) };
         let options = with_timeouts(Timeouts::new().keepalive(Some(keepalive)));

@@ -22,7 +22,9 @@ pub enum RpcError {
     #[error("the connection takes no call any more")]
     Ended,
     /// Nothing was sent: it can never fit into the send queue.
-    #[error("a call of {need} bytes; the send queue takes {limit}")]
+    #[error(
+        "a call of {need} bytes; the send queue takes {limit}: raise Limits::send_buffer, or send it over a stream"
+    )]
     TooLarge {
         /// What it takes, in bytes.
         need: usize,

@@ -54,7 +54,7 @@ pub enum HttpError {
         closed: Box<Closed<Violation>>,
     },
     /// The content is longer than the caller takes.
-    #[error("the answer's content is longer than {limit} bytes")]
+    #[error("the answer's content is longer than {limit} bytes; take it piece by piece, or allow more")]
     TooLong {
         /// The bound, in bytes.
         limit: usize,

@@ -197,6 +197,7 @@ pub enum ReconnectSendError<C> {
 
 impl<C> ReconnectSendError<C> {
     /// The message.
+    #[must_use]
     pub fn into_command(self) -> C {
         match self {
             Self::TimedOut { command, .. }

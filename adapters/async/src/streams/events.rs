@@ -61,6 +61,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
     }
 
     /// Events that found no room.
+    #[must_use]
     pub fn missed_events(&self) -> u64 {
         lock(&self.shared.inner).told.missed
     }

@@ -49,11 +49,13 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> MuxStream<P, T, K> {
     }
 
     /// A sender, to be cloned for any number of tasks, and a receiver.
+    #[must_use]
     pub fn split(self) -> (StreamSender<P, T, K>, StreamReceiver<P, T, K>) {
         (self.sender, self.receiver)
     }
 
     /// The sender.
+    #[must_use]
     pub fn sender(&self) -> &StreamSender<P, T, K> {
         &self.sender
     }
@@ -98,6 +100,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> MuxStream<P, T, K> {
     }
 
     /// Its name in this connection.
+    #[must_use]
     pub fn id(&self) -> StreamId {
         self.sender.id
     }
@@ -214,6 +217,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamSender<P, T, K> {
     }
 
     /// Its name in this connection.
+    #[must_use]
     pub fn id(&self) -> StreamId {
         self.id
     }
@@ -315,6 +319,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamReceiver<P, T, K> {
     }
 
     /// Its name in this connection.
+    #[must_use]
     pub fn id(&self) -> StreamId {
         self.id
     }

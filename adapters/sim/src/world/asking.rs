@@ -86,11 +86,13 @@ impl World {
     }
 
     /// A machine, by its type.
+    #[must_use]
     pub fn machine<M: Machine>(&mut self, id: MachineId) -> Option<&M> {
         self.machines.get_mut(id.0 as usize)?.as_any().downcast_ref()
     }
 
     /// An endpoint, by its types.
+    #[must_use]
     pub fn endpoint<P, A>(&mut self, id: MachineId) -> Option<&Endpoint<P, A>>
     where
         P: Protocol + 'static,
@@ -100,6 +102,7 @@ impl World {
     }
 
     /// How an endpoint's session ended, by its types.
+    #[must_use]
     pub fn closed<P, A>(&mut self, id: MachineId) -> Option<&Closed<P::Violation>>
     where
         P: Protocol + 'static,

@@ -2,6 +2,7 @@
 
 mod adversary;
 mod behaviour;
+mod credit;
 mod exhaustive;
 mod tables;
 

@@ -11,6 +11,7 @@ use crate::wire::decimal_digits;
 
 /// An event that cannot be written: it would be read as something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum InvalidEvent {
     /// A line end in a name would begin another field.
     #[error("an event's name holds a line end")]

@@ -42,6 +42,7 @@ pub struct RequestHead<'a> {
 impl<'a> RequestHead<'a> {
     /// A head that was parsed elsewhere: the method, the path with the query, the minor version of HTTP/1 and the header
     /// fields in order, repeated ones repeated.
+    #[must_use]
     pub fn new(
         method: &'a str,
         target: &'a str,
