@@ -67,7 +67,7 @@ async fn serve(port: u16, events: Events) -> Result<(), Failure> {
         Events::Owned => server.serve(protocol, echo_owned).await,
         Events::Borrowed => server.serve(protocol, echo_borrowed).await,
     };
-    eprintln!("{report}");
+    eprintln!("{report}; since the start: {:?}", report.stats);
     Ok(())
 }
 

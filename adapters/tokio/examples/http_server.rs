@@ -90,7 +90,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         handle.drain(DRAIN);
     });
     let report = server.serve(move |_peer| Http::new(settings), answer_all).await;
-    eprintln!("{report}");
+    eprintln!("{report}; since the start: {:?}", report.stats);
     Ok(())
 }
 

@@ -75,7 +75,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         Events::Owned => server.serve(protocol, echo_owned).await,
         Events::Borrowed => server.serve(protocol, echo_borrowed).await,
     };
-    eprintln!("{report}");
+    eprintln!("{report}; since the start: {:?}", report.stats);
     Ok(())
 }
 
