@@ -201,6 +201,8 @@ pub enum FaultKind {
     Refused,
     /// The transport's own end mark is missing (TLS without close_notify).
     Truncated,
+    /// The name or address to dial leads nowhere.
+    Unresolved,
     /// Anything else.
     Other,
 }
@@ -216,6 +218,7 @@ impl FaultKind {
             Self::Unreachable => "unreachable",
             Self::Refused => "connection refused",
             Self::Truncated => "stream truncated",
+            Self::Unresolved => "name or address not resolved",
             Self::Other => "input/output error",
         }
     }

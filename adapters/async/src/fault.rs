@@ -4,6 +4,17 @@ use std::io;
 
 use duologue_core::{FaultKind, Operation, TransportFault};
 
+/// Why the name or address to dial could not be resolved. What the system itself failed at stays that: a lack of descriptors.
+#[must_use]
+pub fn unresolved(error: &io::Error) -> TransportFault {
+    match fault(error, Operation::Connect) {
+        TransportFault { kind: FaultKind::Other, os_code: None, operation } => {
+            TransportFault::new(FaultKind::Unresolved, operation)
+        }
+        known => known,
+    }
+}
+
 /// A system error as a fault.
 #[must_use]
 pub fn fault(error: &io::Error, operation: Operation) -> TransportFault {

@@ -30,7 +30,7 @@ pub mod websocket;
 pub use connect::{Adopt, Dial, Options};
 pub use connection::Connection;
 pub use error::{ConnectError, SendError};
-pub use fault::fault;
+pub use fault::{fault, unresolved};
 pub use pooled::{PoolClient, PoolError, PoolOptions, PoolSetupError, Pooled, ephemeral_ports};
 pub use reconnecting::{
     Receipt, ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting,

@@ -249,6 +249,22 @@ impl<P: Multiplex, S: ByteStream> io::Read for MuxStream<P, S> {
     }
 }
 
+impl<P: Multiplex, S: ByteStream> io::Read for StreamReceiver<P, S> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        wait(std::future::poll_fn(|cx| AsyncRead::poll_read(Pin::new(&mut self.0), cx, into)))
+    }
+}
+
+impl<P: Multiplex, S: ByteStream> io::Write for StreamSender<P, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        wait(std::future::poll_fn(|cx| AsyncWrite::poll_write(Pin::new(&mut self.0), cx, bytes)))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl<P: Multiplex, S: ByteStream> io::Write for MuxStream<P, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         wait(std::future::poll_fn(|cx| Pin::new(&mut self.0).poll_write(cx, bytes)))

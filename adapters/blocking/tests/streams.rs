@@ -44,6 +44,32 @@ fn joined(client: &Mux<Yamux>, server: &Mux<Yamux>) -> (MuxStream<Yamux>, MuxStr
 }
 
 #[test]
+fn halves_are_readers_and_writers_of_different_threads() {
+    within(|| {
+        let (client, server) = sides();
+        let (ours, theirs) = joined(&client, &server);
+        let echo = std::thread::spawn(move || {
+            let (mut sender, mut receiver) = theirs.split();
+            let copied = std::io::copy(&mut receiver, &mut sender).unwrap();
+            sender.finish();
+            copied
+        });
+        let (mut sender, mut receiver) = ours.split();
+        let data: Vec<u8> = (0..700_000_u32).map(|at| (at % 239) as u8).collect();
+        let expected = data.clone();
+        let writing = std::thread::spawn(move || {
+            sender.write_all(&data).unwrap();
+            sender.finish();
+        });
+        let mut all = Vec::new();
+        receiver.read_to_end(&mut all).unwrap();
+        writing.join().unwrap();
+        assert_eq!(echo.join().unwrap(), expected.len() as u64);
+        assert!(all == expected, "what came back is what was sent");
+    });
+}
+
+#[test]
 fn threads_echo_on_streams_as_readers_and_writers() {
     within(|| {
         let (client, server) = sides();

@@ -47,7 +47,7 @@ pub(crate) async fn first_of<S: ByteStream, F: Future<Output = io::Result<S>>>(
     connect: impl Fn(SocketAddr) -> F,
 ) -> Result<StreamTransport<S>, TransportFault> {
     let mut last = TransportFault::new(FaultKind::Unreachable, Operation::Connect);
-    for address in addresses.map_err(|e| failed(&e))? {
+    for address in addresses.map_err(|e| duologue_async::unresolved(&e))? {
         match connect(address).await {
             Ok(stream) => return Ok(StreamTransport::new(stream)),
             Err(e) => last = failed(&e),

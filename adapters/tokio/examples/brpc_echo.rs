@@ -2,8 +2,15 @@
 //! `cargo run --release -p duologue-tokio --example brpc_echo -- --port 7000`.
 //!
 //! With `--connect PORT` it is the client: it calls, sends messages on two streams, and checks what comes back.
+//!
+//! How each connection ended is printed. SIGINT and SIGTERM end it, once what was asked is answered or five seconds have
+//! passed.
 #![allow(clippy::print_stdout)]
 
+#[path = "common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +20,8 @@ use duologue_tokio::brpc::{
     Status,
 };
 use duologue_tokio::{Connection, Options};
+
+use common::{DRAIN, Failure, at, run, told_to_end};
 
 /// Echoes calls and streams of bRPC.
 #[derive(Parser)]
@@ -31,22 +40,30 @@ struct Args {
     size: usize,
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 const SERVICE: &str = "example.EchoService";
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
+fn main() -> ExitCode {
     let args = Args::parse();
+    run(2, serve_or_ask(args))
+}
+
+async fn serve_or_ask(args: Args) -> Result<(), Failure> {
     if let Some(port) = args.connect {
         return tokio::time::timeout(Duration::from_secs(60), client(port, args.messages, args.size)).await?;
     }
-    let server = BrpcServer::bind(("127.0.0.1", args.port), Options::new(), BrpcConfig::new()).await?;
+    let server = BrpcServer::bind(("127.0.0.1", args.port), Options::new(), BrpcConfig::new()).await;
+    let server = at("listening on port", args.port, server)?;
     println!("listening on {}", server.local_addr()?);
-    server
+    let handle = server.handle();
+    tokio::spawn(async move {
+        told_to_end().await;
+        handle.drain(DRAIN);
+    });
+    let report = server
         .when_closed(|peer, closed| println!("{peer}: {closed}"))
         .serve(Router::new().exchange(SERVICE, "Echo", echo))
         .await;
+    println!("{} of {} connections were still open", report.reset, report.open);
     Ok(())
 }
 

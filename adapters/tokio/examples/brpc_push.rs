@@ -6,7 +6,11 @@
 //! ```
 #![allow(clippy::print_stdout)]
 
+#[path = "common/mod.rs"]
+mod common;
+
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +21,8 @@ use duologue_tokio::brpc::{
 };
 use duologue_tokio::{Connection, Options};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use common::{Failure, at, run};
 
 /// Bytes of one message.
 const CHUNK: u64 = 64 << 10;
@@ -52,19 +58,18 @@ enum What {
     },
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 fn options(bound: Duration) -> Options {
     let keepalive = Keepalive { quiet: bound / 2, reply: bound / 2 };
     let timeouts = Timeouts::new().write_stall(Some(bound)).keepalive(Some(keepalive));
     Options::new().config(Config::new().timeouts(timeouts))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
+fn main() -> ExitCode {
     match Args::parse().what {
-        What::Serve { port, megabytes, bound } => serve(port, megabytes << 20, Duration::from_secs(bound)).await,
-        What::Fetch { port, progress } => fetch(port, progress.as_deref()).await,
+        What::Serve { port, megabytes, bound } => {
+            run(2, serve(port, megabytes.saturating_mul(1 << 20), Duration::from_secs(bound)))
+        }
+        What::Fetch { port, progress } => run(2, async move { fetch(port, progress.as_deref()).await }),
     }
 }
 
@@ -80,7 +85,8 @@ fn decode(body: &[u8]) -> Option<u64> {
 }
 
 async fn serve(port: u16, total: u64, bound: Duration) -> Result<(), Failure> {
-    let server = BrpcServer::bind(("127.0.0.1", port), options(bound), BrpcConfig::new()).await?;
+    let server = BrpcServer::bind(("127.0.0.1", port), options(bound), BrpcConfig::new()).await;
+    let server = at("listening on port", port, server)?;
     println!("listening on {}", server.local_addr()?);
     let router = Router::new().exchange("example.PushService", "Push", move |exchange| answer(exchange, total));
     server.when_closed(|peer, closed| println!("{peer}: {closed}")).serve(router).await;
@@ -122,9 +128,12 @@ async fn fetch(port: u16, progress: Option<&Path>) -> Result<(), Failure> {
     bar.set_style(ProgressStyle::with_template("{bytes}/{total_bytes} {bar:30} {bytes_per_sec} {msg}")?);
     let kept = progress.and_then(|path| std::fs::read_to_string(path).ok()?.parse().ok());
     let (mut at, mut total) = (kept.unwrap_or(0), None);
+    // What cannot be kept is known before anything is fetched.
+    keep(progress, at)?;
     while total != Some(at) {
         if let Err(e) = resume(port, &bar, progress, &mut at, &mut total).await {
-            bar.println(format!("at {at} bytes: {e}; trying again"));
+            // Also where there is no terminal for the bar.
+            bar.suspend(|| eprintln!("at {at} bytes: {e}; trying again"));
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
@@ -134,11 +143,11 @@ async fn fetch(port: u16, progress: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// Keeps how far it came: whole or not at all, whenever the process is killed.
-fn keep(progress: Option<&Path>, at: u64) -> std::io::Result<()> {
+fn keep(progress: Option<&Path>, bytes: u64) -> std::io::Result<()> {
     let Some(path) = progress else { return Ok(()) };
     let next = path.with_extension("next");
-    std::fs::write(&next, at.to_string())?;
-    std::fs::rename(next, path)
+    let kept = std::fs::write(&next, bytes.to_string()).and_then(|()| std::fs::rename(next, path));
+    at("keeping the progress in", path.display(), kept)
 }
 
 async fn resume(

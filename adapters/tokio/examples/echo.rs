@@ -4,14 +4,20 @@
 //! cargo run --release -p duologue-tokio --example echo -- --port 7000 --events borrowed
 //! ```
 //!
-//! All default time-outs are armed. It serves any number of connections on 127.0.0.1 until it is ended.
+//! All default time-outs are armed. It serves any number of connections on 127.0.0.1 until SIGINT or
+//! SIGTERM.
 
-use std::error::Error;
+#[path = "common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use duologue_core::framed::{Framed, LengthPrefixed};
 use duologue_core::{Config, Delivery, Event, Limits};
 use duologue_tokio::{Options, Served, Server};
+
+use common::{DRAIN, Failure, at, run, told_to_end};
 
 /// The longest message, in bytes.
 const MAX_FRAME: usize = 16 << 20;
@@ -40,26 +46,28 @@ enum Events {
 
 type Protocol = Framed<LengthPrefixed>;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let args = Args::parse();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if args.threads <= 1 {
-        runtime = tokio::runtime::Builder::new_current_thread();
-    }
-    runtime.worker_threads(args.threads.max(1)).enable_all().build()?.block_on(serve(args.port, args.events))
+    run(args.threads, serve(args.port, args.events))
 }
 
-async fn serve(port: u16, events: Events) -> Result<(), Box<dyn Error>> {
+async fn serve(port: u16, events: Events) -> Result<(), Failure> {
     let delivery = if events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
     let limits = Limits::new().recv_buffer(HEADER + MAX_FRAME).send_buffer(2 * (HEADER + MAX_FRAME));
     let options = Options::new().config(Config::new().limits(limits).delivery(delivery));
-    let server = Server::bind(("127.0.0.1", port), options).await?;
+    let server = at("listening on port", port, Server::bind(("127.0.0.1", port), options).await)?;
     eprintln!("echoing on {}", server.local_addr()?);
     let protocol = |_peer| Framed::new(LengthPrefixed::u32_be(MAX_FRAME));
-    match events {
+    let handle = server.handle();
+    tokio::spawn(async move {
+        told_to_end().await;
+        handle.drain(DRAIN);
+    });
+    let report = match events {
         Events::Owned => server.serve(protocol, echo_owned).await,
         Events::Borrowed => server.serve(protocol, echo_borrowed).await,
     };
+    eprintln!("{report}; since the start: {:?}", report.stats);
     Ok(())
 }
 

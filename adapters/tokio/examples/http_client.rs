@@ -7,11 +7,13 @@
 //! The numbers of TIME_WAIT are the kernel's, of this machine, for the server's port: those at the client's ends, and at the
 //! server's if it runs here too.
 
+#[path = "common/mod.rs"]
+mod common;
 #[path = "tour/kernel.rs"]
 mod kernel;
 
-use std::error::Error;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -22,6 +24,8 @@ use duologue_core::{Code, Event};
 use duologue_tokio::http1::http::{Method, StatusCode, Uri};
 use duologue_tokio::http1::{Client, ClientCommand, ClientEvent, ClientSettings, HttpClient, Incoming, Request};
 use duologue_tokio::{Connection, Options, PoolOptions};
+
+use common::{Failure, at, run, say};
 
 #[derive(Parser)]
 #[command(about = "Asks an HTTP/1.1 server, over pooled connections or over one for each request")]
@@ -52,14 +56,18 @@ struct Tally {
     sockets: AtomicUsize,
 }
 
-type Failure = Box<dyn Error + Send + Sync>;
+fn main() -> ExitCode {
+    run(1, ask_all(Args::parse()))
+}
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Failure> {
-    let args = Args::parse();
+async fn ask_all(args: Args) -> Result<(), Failure> {
+    if args.url.scheme_str() != Some("http") {
+        return Err(format!("{} is no http URL", args.url).into());
+    }
     let host = args.url.host().ok_or("the URL names no host")?.trim_matches(['[', ']']);
     let port = args.url.port_u16().unwrap_or(80);
-    let server = tokio::net::lookup_host((host, port)).await?.next().ok_or("the host has no address")?;
+    let server =
+        at("looking up", host, tokio::net::lookup_host((host, port)).await)?.next().ok_or("the host has no address")?;
     let connections = args.connections.clamp(1, args.requests.max(1));
     let pool = PoolConfig::new().per_target(u32::try_from(connections)?);
     let mut options = PoolOptions::new();
@@ -103,17 +111,17 @@ async fn main() -> Result<(), Failure> {
             .map(|count| count.load(Ordering::Relaxed));
     let stats = client.pool().stats();
     let sockets = if args.naive { dialled as u64 } else { stats.dialled };
-    println!("{answered} answers, {other} of them not 200, {bytes} bytes of content, {errors} errors");
-    println!("{:.0} requests per second", answered as f64 / elapsed.as_secs_f64());
-    println!("{sockets} sockets opened, {} % of the requests on a used one", stats.reuse_percent());
+    say(format_args!("{answered} answers, {other} of them not 200, {bytes} bytes of content, {errors} errors"));
+    say(format_args!("{:.0} requests per second", answered as f64 / elapsed.as_secs_f64()));
+    say(format_args!("{sockets} sockets opened, {} % of the requests on a used one", stats.reuse_percent()));
     match kernel::time_wait(server) {
-        Ok((at_server, at_client)) => println!(
+        Ok((at_server, at_client)) => say(format_args!(
             "TIME_WAIT for port {}: {at_client} at the client (before: {}), {at_server} at the server (before: {})",
             server.port(),
             before.1,
             before.0
-        ),
-        Err(error) => println!("TIME_WAIT cannot be read here: {error}"),
+        )),
+        Err(error) => say(format_args!("TIME_WAIT cannot be read here: {error}")),
     }
     if answered == args.requests { Ok(()) } else { Err("some requests were not answered".into()) }
 }

@@ -6,10 +6,13 @@
 //!
 //! `GET /` has a small body, `POST /echo` answers with the request's content while it comes, `GET /events` is a stream of
 //! server-sent events, `GET /page` a page that shows them, `GET /slow?ms=N` answers after a while, `POST /refuse` refuses
-//! before the content came. HEAD works wherever GET does. It serves 127.0.0.1 until it is interrupted; then it answers what
-//! was asked and ends.
+//! before the content came. HEAD works wherever GET does. It serves 127.0.0.1 until SIGINT or SIGTERM; then it answers
+//! what was asked, and ends.
 
-use std::error::Error;
+#[path = "common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,10 +25,10 @@ use duologue_http1::{
 };
 use duologue_tokio::{Options, Served, Server};
 
+use common::{DRAIN, Failure, at, run, told_to_end};
+
 /// The longest that `/slow` waits.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How long those who are being answered have when the server ends.
-const DRAIN: Duration = Duration::from_secs(5);
 /// Between two events of `/events`.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -67,32 +70,27 @@ enum Order {
     LocalFirst,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let args = Args::parse();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if args.threads <= 1 {
-        runtime = tokio::runtime::Builder::new_current_thread();
-    }
-    runtime.worker_threads(args.threads.max(1)).enable_all().build()?.block_on(serve(&args))
+    run(args.threads, serve(&args))
 }
 
-async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
+async fn serve(args: &Args) -> Result<(), Failure> {
     let close_order = match args.close_order {
         Order::LocalFirst => CloseOrder::LocalFirst,
         Order::PeerFirst => CloseOrder::PeerFirst { within: Duration::from_secs(2) },
     };
     let options = Options::new().config(Http::config().close_order(close_order));
-    let server = Server::bind(("127.0.0.1", args.port), options).await?;
+    let server = at("listening on port", args.port, Server::bind(("127.0.0.1", args.port), options).await)?;
     eprintln!("serving on http://{}", server.local_addr()?);
     let settings = ServerSettings::new().requests(u64::MAX).continues(Continue::Manual);
     let handle = server.handle();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            handle.drain(DRAIN);
-        }
+        told_to_end().await;
+        handle.drain(DRAIN);
     });
     let report = server.serve(move |_peer| Http::new(settings), answer_all).await;
-    eprintln!("{report}");
+    eprintln!("{report}; since the start: {:?}", report.stats);
     Ok(())
 }
 

@@ -4,12 +4,21 @@
 //! cargo run --release -p duologue-tokio --example sse_client -- http://127.0.0.1:8080/events --events 20
 //! ```
 
-use std::error::Error;
+#[path = "common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use duologue_tokio::ReconnectOptions;
 use duologue_tokio::http1::EventSource;
 use duologue_tokio::http1::http::Uri;
+
+use common::{Failure, run, say};
+
+/// Silence after which the state of things is told.
+const SILENCE: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
 #[command(about = "Prints server-sent events, over as many connections as it takes")]
@@ -21,15 +30,27 @@ struct Args {
     events: Option<u64>,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    run(1, print(Args::parse()))
+}
+
+async fn print(args: Args) -> Result<(), Failure> {
     let mut source = EventSource::new(args.url, ReconnectOptions::new())?;
     let mut seen = 0;
+    let mut told = None;
     while args.events.is_none_or(|wanted| seen < wanted) {
-        let Some(event) = source.next_event().await? else { break };
+        // Waiting can be interrupted: nothing is lost by that.
+        let Ok(event) = tokio::time::timeout(SILENCE, source.next_event()).await else {
+            let trouble = source.trouble();
+            if let Some(trouble) = trouble.filter(|trouble| told.as_deref() != Some(*trouble)) {
+                eprintln!("no connection, trying again: {trouble}");
+            }
+            told = trouble.map(String::from);
+            continue;
+        };
+        let Some(event) = event? else { break };
         seen += 1;
-        println!("[{}] {} {:?}: {}", source.connections(), event.name, event.last_event_id, event.data);
+        say(format_args!("[{}] {} {:?}: {}", source.connections(), event.name, event.last_event_id, event.data));
     }
     Ok(())
 }

@@ -5,7 +5,10 @@
 //! cargo run --release -p duologue-tokio --example websocket_client -- ws://127.0.0.1:9001 --cases duologue
 //! ```
 
-use std::error::Error;
+#[path = "common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use duologue_core::{CloseIntent, Code, Config, Delivery, Event as SessionEvent, Limits as Buffers};
@@ -15,6 +18,8 @@ use duologue_tokio::websocket::{
     ClientHandshake, Command, Deflate, Event, Limits, OpenError, Settings, WebSocketConnection, connect_to,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
+
+use common::{Failure, run};
 
 /// The longest message, in bytes.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -44,9 +49,11 @@ enum Events {
     Borrowed,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    run(1, talk_or_test(Args::parse()))
+}
+
+async fn talk_or_test(args: Args) -> Result<(), Failure> {
     match &args.cases {
         Some(agent) => run_cases(&args, agent).await,
         None => talk(&args).await,
@@ -67,7 +74,7 @@ async fn open(args: &Args, path: Option<&str>, delivery: Delivery) -> Result<Web
 }
 
 /// Lines in, messages out, until the input ends or the server closes.
-async fn talk(args: &Args) -> Result<(), Box<dyn Error>> {
+async fn talk(args: &Args) -> Result<(), Failure> {
     let mut socket = open(args, None, Delivery::Owned).await?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut typing = true;
@@ -94,7 +101,7 @@ async fn talk(args: &Args) -> Result<(), Box<dyn Error>> {
 }
 
 /// Asks how many cases there are, echoes through each, and has the report written.
-async fn run_cases(args: &Args, agent: &str) -> Result<(), Box<dyn Error>> {
+async fn run_cases(args: &Args, agent: &str) -> Result<(), Failure> {
     let mut count = 0_usize;
     let mut socket = open(args, Some("/getCaseCount"), Delivery::Owned).await?;
     while let Some(event) = socket.next_event().await {

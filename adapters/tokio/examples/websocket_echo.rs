@@ -4,15 +4,21 @@
 //! cargo run --release -p duologue-tokio --example websocket_echo -- --port 9001 --deflate --events borrowed
 //! ```
 //!
-//! All default time-outs are armed. It serves any number of connections on 127.0.0.1 until it is ended.
+//! All default time-outs are armed. It serves any number of connections on 127.0.0.1 until SIGINT or
+//! SIGTERM, and then says goodbye to each.
 
-use std::error::Error;
+#[path = "common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 use duologue_core::{CloseIntent, Code, Config, Delivery, Event as SessionEvent, Limits as Buffers};
 use duologue_tokio::websocket::{Command, Deflate, Event, Limits, Role, ServerHandshake, Settings, WebSocket, fitted};
 use duologue_tokio::{Options, Served, Server};
+
+use common::{DRAIN, Failure, at, run, told_to_end};
 
 /// The longest message, in bytes.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -42,16 +48,12 @@ enum Events {
     Borrowed,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let args = Args::parse();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if args.threads <= 1 {
-        runtime = tokio::runtime::Builder::new_current_thread();
-    }
-    runtime.worker_threads(args.threads.max(1)).enable_all().build()?.block_on(serve(&args))
+    run(args.threads, serve(&args))
 }
 
-async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
+async fn serve(args: &Args) -> Result<(), Failure> {
     let limits = Limits::new().max_frame(MAX_MESSAGE as u64).max_message(MAX_MESSAGE as u64);
     // Short messages are compressed as well: the conformance suite expects it, and measuring should see it.
     let deflate = Deflate::new().min_len(0);
@@ -59,14 +61,21 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     let delivery = if args.events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
     let buffers = Buffers::new().send_buffer(MAX_MESSAGE + SLACK);
     let options = Options::new().config(Config::new().limits(buffers).delivery(delivery));
-    let server = Server::bind(("127.0.0.1", args.port), fitted(options, &settings, Role::Server)).await?;
+    let options = fitted(options, &settings, Role::Server);
+    let server = at("listening on port", args.port, Server::bind(("127.0.0.1", args.port), options).await)?;
     eprintln!("echoing on ws://{}", server.local_addr()?);
     let handshake = Arc::new(ServerHandshake::new(settings));
     let protocol = move |_peer| WebSocket::server(Arc::clone(&handshake));
-    match args.events {
+    let handle = server.handle();
+    tokio::spawn(async move {
+        told_to_end().await;
+        handle.drain(DRAIN);
+    });
+    let report = match args.events {
         Events::Owned => server.serve(protocol, echo_owned).await,
         Events::Borrowed => server.serve(protocol, echo_borrowed).await,
     };
+    eprintln!("{report}; since the start: {:?}", report.stats);
     Ok(())
 }
 

@@ -8,9 +8,12 @@
 //! The server answers with the length and the checksum of what it got, and the client compares them with its own. A push
 //! is not resumed: when its connection is lost the server removes what came, and the client says so and ends with code 1.
 
-use std::error::Error;
+#[path = "common/mod.rs"]
+mod common;
+
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,12 +29,14 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use common::{Failure, accept, at, run};
+
 /// Bytes of a fragment.
 const PIECE: usize = 64 << 10;
 /// The longest file.
 const MAX_FILE: u64 = 64 << 30;
 
-type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+type Outcome = Result<(), Failure>;
 
 #[derive(Parser)]
 #[command(about = "Pushes files over WebSockets, in fragments")]
@@ -55,11 +60,10 @@ enum Role {
     Send { address: String, file: PathBuf },
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Outcome {
+fn main() -> ExitCode {
     match Args::parse().role {
-        Role::Serve { port, into } => serve(port, into.map(Arc::new)).await,
-        Role::Send { address, file } => send(&address, &file).await,
+        Role::Serve { port, into } => run(1, serve(port, into.map(Arc::new))),
+        Role::Send { address, file } => run(1, async move { send(&address, &file).await }),
     }
 }
 
@@ -79,7 +83,7 @@ impl Checksum {
 }
 
 async fn send(address: &str, path: &Path) -> Outcome {
-    let mut file = File::open(path).await?;
+    let mut file = at("opening", path.display(), File::open(path).await)?;
     let bar = ProgressBar::new(file.metadata().await?.len());
     bar.set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")?);
     let uri = Uri::parse(address)?;
@@ -121,7 +125,7 @@ async fn send(address: &str, path: &Path) -> Outcome {
 }
 
 /// Whether the file is there, the receipt would have told.
-fn lost(read: u64, why: &dyn Display) -> Box<dyn Error + Send + Sync> {
+fn lost(read: u64, why: &dyn Display) -> Failure {
     format!("lost after {read} bytes were read, without a receipt ({why}); a push is not resumed: send it again").into()
 }
 
@@ -130,17 +134,17 @@ fn receipt(total: u64, sum: &Checksum) -> String {
 }
 
 async fn serve(port: u16, into: Option<Arc<PathBuf>>) -> Outcome {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let listener = at("listening on port", port, TcpListener::bind(("127.0.0.1", port)).await)?;
     eprintln!("taking files on ws://{}", listener.local_addr()?);
     // The message may be long, for nothing holds it; its parts are as long as a piece at most.
     let limits = Limits::new().max_frame(1 << 20).max_message(MAX_FILE).max_fragments(u32::MAX);
     let handshake = Arc::new(ServerHandshake::new(Settings::new().limits(limits).streaming(true)));
     loop {
-        let (stream, _) = listener.accept().await?;
+        let (stream, peer) = accept(&listener).await;
         let (handshake, into) = (Arc::clone(&handshake), into.clone());
         tokio::spawn(async move {
             if let Err(error) = take(stream, handshake, into).await {
-                eprintln!("{error}");
+                eprintln!("{peer}: {error}");
             }
         });
     }
@@ -154,7 +158,10 @@ async fn take(stream: TcpStream, handshake: Arc<ServerHandshake>, into: Option<A
     let Some(name) = file_name(&opened.target) else { return refuse(socket, "no file name").await };
     let path = folder.join(name);
     // Nothing that is there is overwritten.
-    let Ok(file) = File::create_new(&path).await else { return refuse(socket, "the file cannot be made").await };
+    let file = match at("making", path.display(), File::create_new(&path).await) {
+        Ok(file) => file,
+        Err(error) => return refuse(socket, &error.to_string()).await,
+    };
     let outcome = receive(&mut socket, &opened.target, Some(file)).await;
     if outcome.is_err() {
         // What came of it must not be taken for the file.

@@ -1,11 +1,22 @@
 //! Serves yamux over TCP and echoes every stream: `cargo run --release -p duologue-tokio --example yamux_echo -- --port 7000`.
+//!
+//! How each connection ended is printed. SIGINT and SIGTERM end it, once the streams have ended or five seconds have passed.
 #![allow(clippy::print_stdout)]
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 use duologue_tokio::streams::{Mux, MuxOptions, MuxStream};
 use duologue_tokio::{Connection, Options};
 use duologue_yamux::{Role, Yamux, YamuxConfig};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use common::{DRAIN, Failure, accept, at, run, told_to_end};
 
 /// Echoes every yamux stream.
 #[derive(Parser)]
@@ -15,29 +26,54 @@ struct Args {
     port: u16,
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
     let args = Args::parse();
-    let listener = TcpListener::bind(("127.0.0.1", args.port)).await?;
-    println!("listening on {}", listener.local_addr()?);
-    loop {
-        let (socket, peer) = listener.accept().await?;
-        tokio::spawn(async move {
-            match serve(socket).await {
-                Ok(closed) => println!("{peer}: {closed}"),
-                Err(e) => println!("{peer}: {e}"),
-            }
-        });
-    }
+    run(2, listen(args.port))
 }
 
-async fn serve(socket: TcpStream) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+async fn listen(port: u16) -> Result<(), Failure> {
+    let listener = at("listening on port", port, TcpListener::bind(("127.0.0.1", port)).await)?;
+    println!("listening on {}", listener.local_addr()?);
+    let (end, ending) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let ended = told_to_end();
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            () = &mut ended => break,
+            (socket, peer) = accept(&listener) => {
+                let ending = ending.clone();
+                connections.spawn(async move {
+                    match serve(socket, ending).await {
+                        Ok(closed) => println!("{peer}: {closed}"),
+                        Err(e) => println!("{peer}: {e}"),
+                    }
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    end.send_replace(true);
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN, all).await;
+    println!("{} connections were still open", connections.len());
+    Ok(())
+}
+
+async fn serve(socket: TcpStream, mut ending: watch::Receiver<bool>) -> Result<String, Failure> {
     let yamux = Yamux::new(Role::Server, YamuxConfig::new())?;
     let connection = Connection::accept(socket, yamux, &Options::new())?;
     let (mux, task) = Mux::new(connection, MuxOptions::new());
     let task = tokio::spawn(task);
-    while let Some(stream) = mux.accept().await {
-        tokio::spawn(echo(stream));
+    loop {
+        tokio::select! {
+            stream = mux.accept() => match stream {
+                Some(stream) => drop(tokio::spawn(echo(stream))),
+                None => break,
+            },
+            Ok(_) = ending.wait_for(|ending| *ending), if !*ending.borrow() => mux.drain(),
+        }
     }
     Ok(task.await?.to_string())
 }

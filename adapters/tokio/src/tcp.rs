@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use duologue_async::{Adopt, Dial, Options, fault, set_tcp_options};
+use duologue_async::{Adopt, Dial, Options, fault, set_tcp_options, unresolved};
 use duologue_core::{FaultKind, Operation, TransportFault};
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
@@ -21,7 +21,7 @@ impl<A: ToSocketAddrs> Dial<A> for StreamTransport<TcpStream> {
     async fn dial(address: A, options: &Options) -> Result<Self, TransportFault> {
         let failed = |e: io::Error| fault(&e, Operation::Connect);
         let mut last = TransportFault::new(FaultKind::Unreachable, Operation::Connect);
-        for address in lookup_host(address).await.map_err(failed)? {
+        for address in lookup_host(address).await.map_err(|e| unresolved(&e))? {
             match connect_one(address, options).await {
                 Ok(stream) => return Ok(Self::new(stream)),
                 Err(e) => last = failed(e),

@@ -9,6 +9,14 @@ use super::*;
 use crate::adapter::ConnectError;
 
 test! {
+    fn an_address_that_leads_nowhere_is_typed() {
+        let gone = wait!(Connection::connect("no address", frames(), Options::new())).unwrap_err();
+        let ConnectError::Transport(fault) = gone else { panic!("{gone}") };
+        assert_eq!((fault.kind, fault.operation), (FaultKind::Unresolved, Operation::Connect));
+    }
+}
+
+test! {
     fn a_refused_connect_is_typed() {
         let (listener, address) = peer::listen();
         drop(listener);

@@ -153,4 +153,6 @@ pub(crate) async fn an_attempt_that_fails_is_not_repeated_before_the_servers_ret
         "there is nobody"
     );
     assert_eq!(source.machine().failures(), 1, "one attempt, then the pause");
+    let trouble = source.trouble().expect("it says why it waits");
+    assert!(trouble.contains("connection refused"), "{trouble}");
 }

@@ -104,6 +104,31 @@ fn as_byte_streams_of_futures_io() {
 }
 
 #[test]
+fn halves_are_byte_streams_each_by_itself() {
+    bounded(|| async {
+        let (client, server) = sides();
+        let echo = spawn(async move {
+            let (mut sender, mut receiver) = server.accept().await.unwrap().split();
+            let copied = futures_util::io::copy(&mut receiver, &mut sender).await.unwrap();
+            sender.close().await.unwrap();
+            copied
+        });
+        let (mut sender, mut receiver) = client.open().await.unwrap().split();
+        let writing = spawn(async move {
+            sender.write_all(&pattern(5, LARGE)).await.unwrap();
+            sender.close().await.unwrap();
+            let late = sender.write_all(b"late").await.unwrap_err();
+            assert_eq!(late.kind(), std::io::ErrorKind::BrokenPipe);
+        });
+        let mut got = Vec::new();
+        receiver.read_to_end(&mut got).await.unwrap();
+        writing.await;
+        assert_eq!(echo.await, LARGE as u64);
+        assert!(got == pattern(5, LARGE));
+    });
+}
+
+#[test]
 fn a_stream_that_nobody_reads_stops_no_other() {
     bounded(|| async {
         let (client, server) = sides();

@@ -68,7 +68,8 @@ impl HttpError {
         Self::Content { source: Arc::from(why) }
     }
 
-    /// Whether the server can know of the request. What it cannot know of may be asked again without harm.
+    /// Whether the server can know of the request. What it cannot know of may be asked again without harm; whether it helps is
+    /// another matter: a [`Target`](Self::Target) or an invalid request stays what it is.
     #[must_use]
     pub const fn delivery(&self) -> Delivery {
         match self {

@@ -46,6 +46,8 @@ pub struct EventSource<R: Redial> {
     error: Option<EventSourceError>,
     over: bool,
     connections: u64,
+    /// Why there is no stream of events now.
+    trouble: Option<String>,
 }
 
 /// An event source that cannot begin.
@@ -129,6 +131,7 @@ impl<R: Redial> EventSource<R> {
             error: None,
             over: false,
             connections: 0,
+            trouble: None,
         })
     }
 
@@ -168,6 +171,7 @@ impl<R: Redial> EventSource<R> {
                     let Self { parser, ready, .. } = self;
                     let fed = parser.feed(&data, |event| ready.push_back(event));
                     if !self.ready.is_empty() {
+                        self.trouble = None;
                         self.link.proved_useful(generation);
                     }
                     lock(&self.last_event_id).replace_range(.., self.parser.last_event_id());
@@ -175,11 +179,13 @@ impl<R: Redial> EventSource<R> {
                         self.give_up(too_long.into());
                     }
                 }
-                Some(ReconnectEvent::Lost { .. }) => {
+                Some(ReconnectEvent::Lost { closed, .. }) => {
+                    self.trouble = Some(closed.to_string());
                     self.parser = std::mem::replace(&mut self.parser, sse::Parser::new(LONGEST)).resume();
                     self.link.hold_off(self.parser.retry().unwrap_or(self.retry));
                 }
-                Some(ReconnectEvent::Failed { .. }) => {
+                Some(ReconnectEvent::Failed { error, .. }) => {
+                    self.trouble = Some(error.to_string());
                     self.link.hold_off(self.parser.retry().unwrap_or(self.retry));
                 }
                 Some(_) => {}
@@ -197,6 +203,14 @@ impl<R: Redial> EventSource<R> {
     #[must_use]
     pub const fn connections(&self) -> u64 {
         self.connections
+    }
+
+    /// Why the last connection ended or did not come about, for people: an event source goes on trying, and says nothing by
+    /// itself. `None` once an event came, and before the first failure. To look while waiting, interrupt
+    /// [`next_event`](Self::next_event): it is cancel-safe.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// When the next attempt is made, failures in a row, whether there is a connection.

@@ -23,7 +23,7 @@ pub struct MuxStream<P: Multiplex, T: Transport, K: Timekeeper> {
 }
 
 /// Sends on one stream. Clones are the same stream; what each sends goes out whole, in the order of acceptance, up to
-/// the stream's send buffer.
+/// the stream's send buffer. In streams of bytes it is also an `AsyncWrite`.
 ///
 /// **Dropping** the last clone of a stream that was not finished resets it: the peer never takes a cut stream for a
 /// whole one.
@@ -32,7 +32,7 @@ pub struct StreamSender<P: Multiplex, T: Transport, K: Timekeeper> {
     id: StreamId,
 }
 
-/// Receives on one stream.
+/// Receives on one stream. In streams of bytes it is also an `AsyncRead`.
 ///
 /// **Dropping** it before the end says that nothing more is wanted.
 pub struct StreamReceiver<P: Multiplex, T: Transport, K: Timekeeper> {

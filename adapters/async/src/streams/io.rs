@@ -1,4 +1,4 @@
-//! Streams as byte streams: futures-io's traits, and tokio's.
+//! Streams as byte streams, whole and in halves: futures-io's traits, and tokio's.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use duologue_core::driver::{Timekeeper, Transport};
 use duologue_core::streams::{Multiplex, StreamEnd, StreamError};
 
-use super::handle::MuxStream;
+use super::handle::{MuxStream, StreamReceiver, StreamSender};
 
 fn of_end(end: StreamEnd) -> io::Error {
     let kind = match end {
@@ -27,16 +27,16 @@ fn of_error(error: StreamError) -> io::Error {
     }
 }
 
-impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncRead for MuxStream<P, T, K> {
+impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncRead for StreamReceiver<P, T, K> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().receiver.poll_read(cx, into).map_err(of_end)
+        Self::poll_read(self.get_mut(), cx, into).map_err(of_end)
     }
 }
 
-/// Closing is the half-close of the stream: receiving goes on. Flushing is the connection's own business.
-impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncWrite for MuxStream<P, T, K> {
+/// Closing is the half-close of the stream, for all clones: receiving goes on. Flushing is the connection's own business.
+impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncWrite for StreamSender<P, T, K> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.sender.poll_write(cx, bytes).map_err(of_error)
+        Self::poll_write(&self, cx, bytes).map_err(of_error)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -44,7 +44,58 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncWrite for MuxSt
     }
 
     fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.sender.finish();
+        self.finish();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncRead for MuxStream<P, T, K> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        futures_io::AsyncRead::poll_read(Pin::new(&mut self.get_mut().receiver), cx, into)
+    }
+}
+
+/// Closing is the half-close of the stream: receiving goes on. Flushing is the connection's own business.
+impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncWrite for MuxStream<P, T, K> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        futures_io::AsyncWrite::poll_write(Pin::new(&mut self.get_mut().sender), cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        futures_io::AsyncWrite::poll_flush(Pin::new(&mut self.get_mut().sender), cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        futures_io::AsyncWrite::poll_close(Pin::new(&mut self.get_mut().sender), cx)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<P: Multiplex, T: Transport, K: Timekeeper> tokio::io::AsyncRead for StreamReceiver<P, T, K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let free = into.initialize_unfilled();
+        let polled = Self::poll_read(self.get_mut(), cx, free).map_err(of_end);
+        polled.map_ok(|n| into.advance(n))
+    }
+}
+
+/// As for futures-io: shutting down is the half-close of the stream.
+#[cfg(feature = "tokio")]
+impl<P: Multiplex, T: Transport, K: Timekeeper> tokio::io::AsyncWrite for StreamSender<P, T, K> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Self::poll_write(&self, cx, bytes).map_err(of_error)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.finish();
         Poll::Ready(Ok(()))
     }
 }
@@ -56,24 +107,22 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> tokio::io::AsyncRead for MuxStre
         cx: &mut Context<'_>,
         into: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let free = into.initialize_unfilled();
-        let polled = self.get_mut().receiver.poll_read(cx, free).map_err(of_end);
-        polled.map_ok(|n| into.advance(n))
+        tokio::io::AsyncRead::poll_read(Pin::new(&mut self.get_mut().receiver), cx, into)
     }
 }
 
+/// As for futures-io: shutting down is the half-close of the stream.
 #[cfg(feature = "tokio")]
 impl<P: Multiplex, T: Transport, K: Timekeeper> tokio::io::AsyncWrite for MuxStream<P, T, K> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.sender.poll_write(cx, bytes).map_err(of_error)
+        tokio::io::AsyncWrite::poll_write(Pin::new(&mut self.get_mut().sender), cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        tokio::io::AsyncWrite::poll_flush(Pin::new(&mut self.get_mut().sender), cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.sender.finish();
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        tokio::io::AsyncWrite::poll_shutdown(Pin::new(&mut self.get_mut().sender), cx)
     }
 }

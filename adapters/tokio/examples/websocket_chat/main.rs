@@ -9,9 +9,11 @@
 //! and the room knows by the name what it has already. The room keeps a bounded history: a page that was away for
 //! longer is told how much it missed.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod room;
 
-use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,9 @@ use duologue_tokio::websocket::{self, Command, Event, Limits, ServerHandshake, S
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
+use common::{DRAIN, Failure, accept, at, run, told_to_end};
 use room::{Room, Visit};
 
 const PAGE: &str = include_str!("page.html");
@@ -40,9 +44,12 @@ struct Args {
     port: u16,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind(("127.0.0.1", Args::parse().port)).await?;
+fn main() -> ExitCode {
+    run(1, chat(Args::parse().port))
+}
+
+async fn chat(port: u16) -> Result<(), Failure> {
+    let listener = at("listening on port", port, TcpListener::bind(("127.0.0.1", port)).await)?;
     let address = listener.local_addr()?;
     eprintln!("chatting on http://{address}");
     let limits = Limits::new().max_frame(MAX_MESSAGE).max_message(MAX_MESSAGE);
@@ -50,20 +57,34 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let origins = [format!("http://{address}"), format!("http://localhost:{}", address.port())];
     let handshake = Arc::new(ServerHandshake::new(Settings::new().limits(limits)).origins(origins));
     let room = Arc::new(Room::new());
+    let mut pages = JoinSet::new();
+    let ended = told_to_end();
+    tokio::pin!(ended);
     loop {
-        let (stream, _) = listener.accept().await?;
-        let (handshake, room) = (Arc::clone(&handshake), Arc::clone(&room));
-        tokio::spawn(async move {
-            if let Err(error) = serve(stream, handshake, &room).await {
-                eprintln!("{error}");
+        tokio::select! {
+            () = &mut ended => break,
+            (stream, peer) = accept(&listener) => {
+                let (handshake, room) = (Arc::clone(&handshake), Arc::clone(&room));
+                pages.spawn(async move {
+                    if let Err(error) = serve(stream, handshake, &room).await {
+                        eprintln!("{peer}: {error}");
+                    }
+                });
             }
-        });
+            Some(_) = pages.join_next() => {}
+        }
     }
+    drop(listener);
+    room.end();
+    let all = async { while pages.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN, all).await;
+    eprintln!("{} pages were still connected", pages.len());
+    Ok(())
 }
 
 /// A page, or a conversation: the head tells, and stays where it is for whoever it is for.
-async fn serve(mut stream: TcpStream, handshake: Arc<ServerHandshake>, room: &Room) -> Result<(), Box<dyn Error>> {
-    let head = tokio::time::timeout(HEAD_WITHIN, peek_head(&stream)).await??;
+async fn serve(mut stream: TcpStream, handshake: Arc<ServerHandshake>, room: &Room) -> Result<(), Failure> {
+    let head = tokio::time::timeout(HEAD_WITHIN, peek_head(&stream)).await.map_err(|_| "no head came in time")??;
     if head.to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n") {
         let (socket, opened) = websocket::accept(stream, handshake, &Options::new()).await?;
         return converse(socket, room.visit(&opened.target)).await;
@@ -78,6 +99,8 @@ async fn serve(mut stream: TcpStream, handshake: Arc<ServerHandshake>, room: &Ro
 }
 
 async fn peek_head(stream: &TcpStream) -> std::io::Result<String> {
+    // Who says nothing gets no buffer.
+    stream.readable().await?;
     let mut buffer = vec![0; MAX_HEAD];
     loop {
         let seen = stream.peek(&mut buffer).await?;
@@ -85,22 +108,28 @@ async fn peek_head(stream: &TcpStream) -> std::io::Result<String> {
             return Ok(String::from_utf8_lossy(&buffer[..end + 4]).into_owned());
         }
         if seen == 0 || seen == MAX_HEAD {
-            return Err(std::io::ErrorKind::InvalidData.into());
+            let why = if seen == 0 { "it ended before a whole head came" } else { "its head is too long" };
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
         }
         // What was seen stays readable, so there is nothing to wait for but time.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-async fn converse(mut socket: WebSocketConnection, mut visit: Visit<'_>) -> Result<(), Box<dyn Error>> {
+async fn converse(mut socket: WebSocketConnection, mut visit: Visit<'_>) -> Result<(), Failure> {
     socket.send(text(&visit.welcome())).await?;
+    let mut leaving = false;
     loop {
         // Everything that is new to this page, as fast as it takes it.
-        while let Some(news) = visit.next() {
+        while let Some(news) = visit.next().filter(|_| !leaving) {
             socket.send(text(&news)).await?;
         }
         tokio::select! {
-            () = visit.news() => {}
+            more = visit.news(), if !leaving => if !more {
+                // The page comes back, to whoever serves then.
+                leaving = true;
+                socket.start_close(CloseIntent::Goodbye(Code(1001)));
+            },
             event = socket.next_event() => match event {
                 Some(SessionEvent::App(Event::Text(said))) => {
                     match serde_json::from_str(said.as_str()) {
@@ -120,7 +149,7 @@ async fn converse(mut socket: WebSocketConnection, mut visit: Visit<'_>) -> Resu
     }
 }
 
-async fn answer(socket: &mut WebSocketConnection, visit: &Visit<'_>, said: &Value) -> Result<(), Box<dyn Error>> {
+async fn answer(socket: &mut WebSocketConnection, visit: &Visit<'_>, said: &Value) -> Result<(), Failure> {
     match said["type"].as_str() {
         Some("say") => visit.say(&said["id"], &said["from"], &said["text"]),
         Some("ping") => socket.send(text(&json!({ "type": "pong", "at": said["at"] }))).await?,

@@ -16,12 +16,18 @@ pub(crate) struct Room {
     said: Mutex<VecDeque<Value>>,
     /// The number of the newest message.
     newest: watch::Sender<u64>,
+    over: watch::Sender<bool>,
 }
 
 impl Room {
     pub(crate) fn new() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Self { epoch, said: Mutex::default(), newest: watch::Sender::new(0) }
+        Self { epoch, said: Mutex::default(), newest: watch::Sender::new(0), over: watch::Sender::new(false) }
+    }
+
+    /// Everybody is to leave.
+    pub(crate) fn end(&self) {
+        self.over.send_replace(true);
     }
 
     /// A page that comes, and what it has already, from the query of its address.
@@ -34,7 +40,7 @@ impl Room {
         let newest = self.newest.subscribe();
         let known = number("epoch") == Some(self.epoch);
         let has = if known { number("last").unwrap_or(0).min(*newest.borrow()) } else { 0 };
-        Visit { room: self, newest, has }
+        Visit { room: self, newest, over: self.over.subscribe(), has }
     }
 }
 
@@ -42,6 +48,7 @@ impl Room {
 pub(crate) struct Visit<'a> {
     room: &'a Room,
     newest: watch::Receiver<u64>,
+    over: watch::Receiver<bool>,
     has: u64,
 }
 
@@ -68,10 +75,13 @@ impl Visit<'_> {
         message
     }
 
-    /// Waits until something new was said.
-    pub(crate) async fn news(&mut self) {
+    /// Waits until something new was said (true), or everybody is to leave (false).
+    pub(crate) async fn news(&mut self) -> bool {
         // The room outlives its visits.
-        let _ = self.newest.changed().await;
+        tokio::select! {
+            _ = self.newest.changed() => true,
+            _ = self.over.wait_for(|over| *over) => false,
+        }
     }
 
     /// Something is said; again, if the page does not know that it was heard.
