@@ -176,8 +176,8 @@ pub struct Timeouts {
     /// Without a byte in either direction, the session says goodbye. Default 5 min.
     pub idle: Option<Duration>,
     /// From the first bytes of a message to its last, however many come in between: a peer that sends one byte every few
-    /// seconds is not idle, and gets no further than this. For protocols that decode whole messages; one that takes
-    /// parts of a message off as they come has timers of its own for it. Default none.
+    /// seconds is not idle, and gets no further than this. A protocol that takes
+    /// parts of a message off as they come says that one is under way, or has timers of its own. Default none.
     pub message: Option<Duration>,
     /// Probing a quiet peer, where the protocol has a probe. Default 30 s, answer within 15 s.
     pub keepalive: Option<Keepalive>,
@@ -277,7 +277,8 @@ pub enum CloseOrder {
     /// We do, as soon as everything is flushed.
     #[default]
     LocalFirst,
-    /// The peer does: after our goodbye is flushed we wait this long for its FIN, and only then send ours.
+    /// The peer does: after our goodbye is flushed we wait this long for its FIN, and only then send ours. One that broke
+    /// the protocol or a limit is not waited for: our FIN follows the goodbye, then the linger.
     PeerFirst {
         /// The longest wait.
         within: Duration,
