@@ -538,7 +538,9 @@ fn a_request_says_when_it_came() {
     client.send(NOW, BrpcCommand::Call(Box::new(call))).unwrap();
     let bytes = all_output(&mut client);
     assert_eq!(input(&mut server, &bytes), bytes.len());
-    let Some(duologue_core::Event::App(BrpcEvent::Request(request))) = server.poll_event(NOW.after(Duration::from_secs(9))) else {
+    let Some(duologue_core::Event::App(BrpcEvent::Request(request))) =
+        server.poll_event(NOW.after(Duration::from_secs(9)))
+    else {
         panic!("no request: {server:?}")
     };
     assert_eq!((request.arrived, request.timeout), (NOW, Some(Duration::from_secs(1))));
