@@ -176,13 +176,18 @@ pub struct Timeouts {
     /// Without a byte in either direction, the session says goodbye. Default 5 min.
     pub idle: Option<Duration>,
     /// From the first bytes of a message to its last, however many come in between: a peer that sends one byte every few
-    /// seconds is not idle, and gets no further than this. For protocols that decode whole messages; one that takes
-    /// parts of a message off as they come has timers of its own for it. Default none.
+    /// seconds is not idle, and gets no further than this. A protocol that takes
+    /// parts of a message off as they come says that one is under way, or has timers of its own. Default none.
     pub message: Option<Duration>,
     /// Probing a quiet peer, where the protocol has a probe. Default 30 s, answer within 15 s.
     pub keepalive: Option<Keepalive>,
     /// Bytes are queued and the transport takes none. Default 30 s.
     pub write_stall: Option<Duration>,
+    /// Bytes per second that the transport must take while some are queued, measured over
+    /// [`write_stall`](Self::write_stall): each byte renews that wait only by its share of a second, and never by more than
+    /// was used up. A peer that reads a byte now and then is ended by it; one that has nothing to read is not. Default 0:
+    /// any byte renews the whole wait.
+    pub write_rate: u32,
     /// From a close to the peer's answer to our goodbye. Default 5 s.
     pub close_handshake: Option<Duration>,
     /// From the end of the goodbye to the last byte flushed, in all. Default 30 s.
@@ -201,6 +206,7 @@ impl Default for Timeouts {
             message: None,
             keepalive: Some(Keepalive { quiet: Duration::from_secs(30), reply: Duration::from_secs(15) }),
             write_stall: Some(Duration::from_secs(30)),
+            write_rate: 0,
             close_handshake: Some(Duration::from_secs(5)),
             flush: Some(Duration::from_secs(30)),
             linger: Some(Duration::from_secs(2)),
@@ -221,6 +227,8 @@ setters!(Timeouts {
     keepalive: Option<Keepalive>,
     /// Sets how long queued bytes may make no progress.
     write_stall: Option<Duration>,
+    /// Sets what counts as progress, in bytes per second.
+    write_rate: u32,
     /// Sets the time for the peer's answer to our goodbye.
     close_handshake: Option<Duration>,
     /// Sets the time for the whole flush of a close.
@@ -246,6 +254,7 @@ impl Timeouts {
             message: None,
             keepalive: None,
             write_stall: None,
+            write_rate: 0,
             close_handshake: None,
             flush: None,
             linger: None,
@@ -268,7 +277,8 @@ pub enum CloseOrder {
     /// We do, as soon as everything is flushed.
     #[default]
     LocalFirst,
-    /// The peer does: after our goodbye is flushed we wait this long for its FIN, and only then send ours.
+    /// The peer does: after our goodbye is flushed we wait this long for its FIN, and only then send ours. One that broke
+    /// the protocol or a limit is not waited for: our FIN follows the goodbye, then the linger.
     PeerFirst {
         /// The longest wait.
         within: Duration,

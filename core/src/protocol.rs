@@ -389,6 +389,13 @@ impl<P: Protocol> Cx<'_, P> {
         self.link.awaits_command = true;
     }
 
+    /// A message is under way, though this call of [`Protocol::decode`] makes none and may leave no byte in the buffer:
+    /// its deadline ([`Timeouts::message`](crate::Timeouts::message)) runs on. For a protocol that takes parts of a message
+    /// off as they come; to be said each time.
+    pub fn message_under_way(&mut self) {
+        self.link.under_way = true;
+    }
+
     /// The conversation is over by the protocol's own rules (its last answer is written): the session ends as by
     /// [`Session::close`](crate::Session::close) with a goodbye, once this call is done.
     pub fn close(&mut self, code: Code) {
@@ -424,6 +431,7 @@ pub(crate) struct Link {
     pub(crate) last_transmitted: Instant,
     /// What the protocol wants of its session, until the call is over.
     pub(crate) awaits_command: bool,
+    pub(crate) under_way: bool,
     pub(crate) close: Option<Code>,
     pub(crate) finish: bool,
     /// One of `established`, `close` and `finish` was set: one look instead of three.
@@ -433,9 +441,18 @@ pub(crate) struct Link {
 /// What decides how a session goes on; `asked` only tells where to look.
 impl Hash for Link {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { established, listening, last_received, last_transmitted, awaits_command, close, finish, asked: _ } =
-            self;
-        (established, listening, last_received, last_transmitted, awaits_command, close, finish).hash(state);
+        let Self {
+            established,
+            listening,
+            last_received,
+            last_transmitted,
+            awaits_command,
+            under_way,
+            close,
+            finish,
+            asked: _,
+        } = self;
+        (established, listening, last_received, last_transmitted, awaits_command, under_way, close, finish).hash(state);
     }
 }
 
@@ -447,6 +464,7 @@ impl Link {
             last_received: now,
             last_transmitted: now,
             awaits_command: false,
+            under_way: false,
             close: None,
             finish: false,
             asked: false,

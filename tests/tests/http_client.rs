@@ -65,6 +65,7 @@ macro_rules! on {
         $(mod $runtime {
             on! { @tests $redial, $run, streaming:
                 content_of_unknown_length_goes_in_chunks_with_trailers
+                content_that_never_pauses_keeps_nobody_from_the_answer
                 content_that_knows_its_length_or_is_told_goes_without_chunks
                 content_is_made_no_faster_than_the_server_reads_it
                 an_answer_that_comes_first_is_told_and_the_content_is_not_wanted

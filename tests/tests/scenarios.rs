@@ -73,6 +73,21 @@ fn f2_every_byte_that_is_taken_starts_the_write_stall_anew_and_looking_does_not(
 }
 
 #[test]
+fn f2_under_a_rate_a_byte_buys_its_share_and_haste_buys_no_credit() {
+    let timeouts = Timeouts::none().write_stall(Some(Duration::from_secs(30))).write_rate(2);
+    let mut server = lines(Config::new().timeouts(timeouts));
+    let deadline = |server: &duologue_core::Session<_>| server.interest().deadline.map(|d| (d.at, d.reason));
+    say(&mut server, "a text of many bytes, more than are taken here in the end");
+    server.transmitted(at(10), 1);
+    server.transmitted(at(20), 1);
+    assert_eq!(deadline(&server), Some((at(31), TimeoutReason::WriteStall)));
+    server.transmitted(at(20), 30);
+    assert_eq!(deadline(&server), Some((at(46), TimeoutReason::WriteStall)));
+    server.transmitted(at(20), 20);
+    assert_eq!(deadline(&server), Some((at(50), TimeoutReason::WriteStall)), "no later than a whole wait from now");
+}
+
+#[test]
 fn f2_a_peer_that_is_silent_with_nothing_in_flight_is_found_by_the_probe() {
     let keepalive = Keepalive { quiet: Duration::from_secs(10), reply: Duration::from_secs(5) };
     let config = Config::new().timeouts(Timeouts::none().keepalive(Some(keepalive)));

@@ -144,7 +144,9 @@ impl<P: Protocol> Session<P> {
     }
 
     fn flushed(&mut self, now: Instant) {
-        let peer_may_finish_first = self.cause.is_some() && self.recv.reads() && !self.peer_fin_seen();
+        // Who broke the protocol is not relied upon to follow its order of closing.
+        let failed = matches!(self.cause, Some(Cause::Violation(_) | Cause::Limit(_)));
+        let peer_may_finish_first = self.cause.is_some() && !failed && self.recv.reads() && !self.peer_fin_seen();
         match self.config.close_order {
             CloseOrder::PeerFirst { within } if peer_may_finish_first => {
                 self.move_send(SendInput::Hold);

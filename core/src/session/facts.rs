@@ -1,5 +1,7 @@
 //! What happened on the transport and on the clock.
 
+use core::time::Duration;
+
 use bytes::BytesMut;
 use bytes::buf::Limit;
 
@@ -14,6 +16,8 @@ use crate::timers::TimerSet;
 /// Deadlines that can follow from one another at the same instant: idle, goodbye, flush, peer-first, flush, linger, and
 /// a probe and its answer.
 const STAGES: usize = 8;
+/// Nanoseconds of a second.
+const NANOS: u64 = 1_000_000_000;
 
 impl<P: Protocol> Session<P> {
     /// The transport is connected: the protocol opens the conversation.
@@ -91,7 +95,7 @@ impl<P: Protocol> Session<P> {
         } else if n > 0 {
             self.bytes_transmitted += n as u64;
             self.link.last_transmitted = now;
-            self.stalled_since = if self.tx.is_empty() { None } else { Some(now) };
+            self.stalled_since = if self.tx.is_empty() { None } else { Some(self.progress(now, n)) };
             if self.tx.ledger().held > 0 || !self.protocol.quiescent() {
                 self.with_protocol(now, |protocol, cx| protocol.refill(cx));
             } else if self.protocol.wants_fill() {
@@ -102,6 +106,15 @@ impl<P: Protocol> Session<P> {
         }
         if self.is_unsettled() {
             self.settle(now);
+        }
+    }
+
+    /// Since when the bytes that are left make no progress, after the transport took `n`.
+    fn progress(&self, now: Instant, n: usize) -> Instant {
+        let rate = u64::from(self.config.timeouts.write_rate);
+        match (self.stalled_since, (n as u64).saturating_mul(NANOS).checked_div(rate)) {
+            (Some(since), Some(earned)) => since.after(Duration::from_nanos(earned)).min(now),
+            _ => now,
         }
     }
 

@@ -124,7 +124,7 @@ impl<P: Protocol> Session<P> {
         match step {
             Ok(NoMessage::Progress) if self.rx.len() < before => {
                 self.stuck = 0;
-                self.part_since = None;
+                self.note_part(now, false);
             }
             Ok(NoMessage::Progress) => {
                 self.stuck += 1;
@@ -140,8 +140,8 @@ impl<P: Protocol> Session<P> {
                 // Who waits for our own command is not late.
                 if self.blocked {
                     self.part_since = None;
-                } else if !self.rx.is_empty() {
-                    self.part_since.get_or_insert(now);
+                } else {
+                    self.note_part(now, !self.rx.is_empty());
                 }
                 self.rx.set_hint(hint);
                 if self.recv == RecvState::Open && self.rx.space() == 0 && !self.blocked {
@@ -155,6 +155,15 @@ impl<P: Protocol> Session<P> {
                 self.end(now, Cause::Violation(violation));
                 self.stop_decoding();
             }
+        }
+    }
+
+    /// Whether a message has begun and is not complete: by what is buffered of it, or by the protocol's word.
+    fn note_part(&mut self, now: Instant, buffered: bool) {
+        if core::mem::take(&mut self.link.under_way) || buffered {
+            self.part_since.get_or_insert(now);
+        } else {
+            self.part_since = None;
         }
     }
 

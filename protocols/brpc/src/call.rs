@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
+use duologue_core::Instant;
 use duologue_core::streams::{OpenError, StreamEvent, StreamId};
 use thiserror::Error;
 
@@ -152,6 +153,8 @@ pub struct Request {
     pub body: Bytes,
     /// Bytes behind it.
     pub attachment: Bytes,
+    /// When it was wholly here, on the session's clock.
+    pub arrived: Instant,
     /// How long the client waits.
     pub timeout: Option<Duration>,
     /// Streams that it opens; accept them by [`Brpc::accept`](crate::Brpc::accept) before the reply.

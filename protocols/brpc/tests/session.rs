@@ -529,3 +529,19 @@ proptest! {
         }
     }
 }
+
+/// A client's patience runs from when its request came, and not from when somebody had time for it.
+#[test]
+fn a_request_says_when_it_came() {
+    let (mut client, mut server) = pair(BrpcConfig::new());
+    let call = Call { timeout: Some(Duration::from_secs(1)), ..Call::new("a.Service", "Method", "") };
+    client.send(NOW, BrpcCommand::Call(Box::new(call))).unwrap();
+    let bytes = all_output(&mut client);
+    assert_eq!(input(&mut server, &bytes), bytes.len());
+    let Some(duologue_core::Event::App(BrpcEvent::Request(request))) =
+        server.poll_event(NOW.after(Duration::from_secs(9)))
+    else {
+        panic!("no request: {server:?}")
+    };
+    assert_eq!((request.arrived, request.timeout), (NOW, Some(Duration::from_secs(1))));
+}

@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use duologue_core::{Cause, Event, FaultKind, Operation, TimeoutReason, TransportFault};
-use duologue_http1::ServerSettings;
+use duologue_http1::http::StatusCode;
+use duologue_http1::{Body, Response, ServerCommand, ServerSettings};
 use support::*;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -38,8 +42,67 @@ fn a_client_that_does_not_read_its_answer_is_not_waited_for() {
     feed(&mut session, T0, GET);
     messages(&mut session, T0);
     session.send(T0, ok("an answer that nobody reads")).expect("an answer");
-    // A byte is progress; after it there is none.
+    // A byte is a 240th of a second's progress; after it there is none.
     session.transmitted(at(20_000), 1);
-    assert_eq!(pass_deadline(&mut session), at(50_000));
+    assert_eq!(pass_deadline(&mut session), at(30_000).after(Duration::from_nanos(4_166_666)));
     assert_eq!(session.cause(), Some(&Cause::Timeout(TimeoutReason::WriteStall)));
+}
+
+/// A reader that takes a byte just before each deadline keeps its connection for one wait, and not for ever.
+#[test]
+fn a_client_that_takes_its_answer_byte_by_byte_is_not_waited_for() {
+    let mut session = server(ServerSettings::new());
+    feed(&mut session, T0, GET);
+    messages(&mut session, T0);
+    session
+        .send(T0, ok("an answer that is read one byte at a time, in the hope that this goes on for ever"))
+        .expect("an answer");
+    let mut now = 0;
+    while session.cause().is_none() && now < 120_000 {
+        now += 1_000;
+        session.handle_timeout(at(now));
+        if session.cause().is_none() {
+            session.transmitted(at(now), 1);
+        }
+    }
+    assert_eq!(session.cause(), Some(&Cause::Timeout(TimeoutReason::WriteStall)), "after {now} ms");
+    assert_eq!(now, 31_000, "29 bytes bought a part of a second");
+}
+
+/// A slow link is no attack, however long its answer is.
+#[test]
+fn a_client_that_keeps_a_modest_rate_is_waited_for_as_long_as_its_answer_takes() {
+    let mut session = server(ServerSettings::new());
+    feed(&mut session, T0, GET);
+    messages(&mut session, T0);
+    let begin = ServerCommand::Respond(Response { body: Body::Stream, ..Response::new(StatusCode::OK) });
+    session.send(T0, begin).expect("an answer");
+    let piece = Bytes::from(vec![7; 4_000]);
+    // Ten hours of five seconds each; what was taken at once is no credit for later.
+    for step in 1..7_200 {
+        let now = at(step * 5_000);
+        while session.send(now, ServerCommand::Data(piece.clone())).is_ok() {}
+        session.handle_timeout(now);
+        assert_eq!(session.cause(), None, "step {step}");
+        session.transmitted(now, 1_200);
+    }
+    let last = at(7_199 * 5_000);
+    assert_eq!(pass_deadline(&mut session), last.after(Duration::from_secs(30)));
+}
+
+/// Events that come once in a while are no slow answer: nothing is queued between them.
+#[test]
+fn a_stream_that_is_quiet_is_not_ended_by_the_rate() {
+    let mut session = server(ServerSettings::new());
+    feed(&mut session, T0, GET);
+    messages(&mut session, T0);
+    let begin = ServerCommand::Respond(Response { body: Body::Stream, ..Response::new(StatusCode::OK) });
+    session.send(T0, begin).expect("an answer");
+    for hour in 0..100 {
+        let now = at(hour * 3_600_000);
+        session.handle_timeout(now);
+        assert_eq!(session.cause(), None, "hour {hour}");
+        session.send(now, ServerCommand::Data(Bytes::from_static(b"data: tick\n\n"))).expect("an event");
+        written(&mut session, now);
+    }
 }

@@ -37,6 +37,7 @@ fn tiny() -> Config {
         .handshake(Some(Duration::from_millis(5_011)))
         .idle(Some(Duration::from_millis(19_037)))
         .write_stall(Some(Duration::from_millis(6_029)))
+        .write_rate(31)
         .flush(Some(Duration::from_millis(3_001)))
         .linger(Some(Duration::from_millis(907)));
     Config::new().limits(bounds).timeouts(timeouts)

@@ -136,7 +136,8 @@ impl Settings {
     }
 
     /// `config` with room for what these settings need, and the order of closing that the RFC wants: the server closes
-    /// TCP first, a client waits for it as long as for the answer to its Close (section 7.1.1).
+    /// TCP first, a client waits for it as long as for the answer to its Close (section 7.1.1), unless the server broke the
+    /// protocol.
     #[must_use]
     pub fn config(&self, role: Role, mut config: Config) -> Config {
         config.limits.recv_buffer = config.limits.recv_buffer.max(self.limits.max_unit());

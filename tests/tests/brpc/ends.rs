@@ -116,6 +116,35 @@ fn whoever_waits_hears_of_the_loss() {
     });
 }
 
+/// A handler whose caller is gone works for nobody: that of a method is dropped, that of an exchange is told, long before
+/// the deadline.
+#[test]
+fn handlers_hear_that_their_connection_was_lost() {
+    bounded(|| async {
+        let mut served = serve().await;
+        for resets in [true, false] {
+            let client = connect(&served).await;
+            let mut waiting = Vec::new();
+            for method in ["Wait", "Lose"] {
+                let client = client.clone();
+                let an_hour = client.deadline_in(Duration::from_secs(3600));
+                waiting.push(spawn(async move { client.call_until(call(method, ""), an_hour).await }));
+            }
+            let mut handlers = [served.gate.next().await, served.gate.next().await];
+            match resets {
+                true => client.abort(Code(0)),
+                false => client.close(),
+            }
+            for handler in &mut handlers {
+                handler.cancellation().await;
+            }
+            for call in waiting {
+                assert!(call.await.is_err());
+            }
+        }
+    });
+}
+
 #[test]
 fn our_own_reset_wakes_our_callers() {
     bounded(|| async {

@@ -85,7 +85,7 @@ fn router(
     asks: channel::UnboundedSender<oneshot::Sender<()>>,
     keeps: channel::UnboundedSender<Vec<BrpcStream>>,
 ) -> Router {
-    let (wait, expires, keep) = (asks.clone(), asks.clone(), asks);
+    let (wait, expires, loses, keep) = (asks.clone(), asks.clone(), asks.clone(), asks);
     Router::new()
         .method("test.Service", "Echo", |request| async move {
             let answer = Answer::new(request.body).attachment(request.attachment);
@@ -128,6 +128,16 @@ fn router(
                 let (go, gone) = oneshot::channel();
                 expires.unbounded_send(go).unwrap();
                 let _ = gone.await;
+            }
+        })
+        .exchange("test.Service", "Lose", move |exchange: Exchange| {
+            let loses = loses.clone();
+            async move {
+                let (go, gone) = oneshot::channel();
+                loses.unbounded_send(go).unwrap();
+                exchange.lost().await;
+                // Whoever gave the sender waits for this.
+                drop(gone);
             }
         })
         .exchange("test.Service", "KeepLate", move |exchange: Exchange| {

@@ -48,6 +48,41 @@ impl hyper::body::Body for Counted {
     }
 }
 
+/// Content that is always ready and never any: it says so if one poll asks for too much of it.
+struct Nothing(Arc<AtomicUsize>);
+
+impl hyper::body::Body for Nothing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) < 10_000, "one poll goes on for ever");
+        Poll::Ready(Some(Ok(hyper::body::Frame::data(Bytes::new()))))
+    }
+}
+
+pub(crate) async fn content_that_never_pauses_keeps_nobody_from_the_answer<R: Redial>() {
+    let (address, server) = peer(|listener| {
+        let mut peer = listener.accept();
+        peer.head();
+        std::thread::sleep(Duration::from_millis(50));
+        peer.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n");
+    });
+    let client = client::<R>(1);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut asking = Box::pin(client.request_with(post(address), Nothing(Arc::clone(&asked))));
+    let bounded = std::future::poll_fn(|cx| {
+        asked.store(0, Ordering::SeqCst);
+        asking.as_mut().poll(cx)
+    });
+    let response = step::<R, _>("an answer", bounded).await.expect("an answer");
+    assert_eq!(response.head().status, 413);
+    server.join().expect("no panic");
+}
+
 pub(crate) async fn content_of_unknown_length_goes_in_chunks_with_trailers<R: Redial>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();

@@ -22,6 +22,8 @@ struct State {
     /// Requests that nobody took yet: at most as many as the protocol lets wait for a reply.
     requests: VecDeque<Box<Request>>,
     takers: Vec<Waker>,
+    /// Who works on a request and wants to know that nobody waits for it any more, by the request's id.
+    workers: BTreeMap<u64, Vec<Waker>>,
     /// Who waits for room in the send queue, or for a place among the calls.
     crowd: Vec<Waker>,
     over: bool,
@@ -63,6 +65,21 @@ impl Desk {
                 Poll::Pending
             }
         }
+    }
+
+    /// Waits for the end of the connection on behalf of a request, until [`forget`](Self::forget).
+    pub(super) fn poll_lost(&self, request: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.0);
+        if state.over {
+            return Poll::Ready(());
+        }
+        enlist(state.workers.entry(request).or_default(), cx.waker());
+        Poll::Pending
+    }
+
+    /// Nobody works on a request any more.
+    pub(super) fn forget(&self, request: u64) {
+        lock(&self.0).workers.remove(&request);
     }
 }
 
@@ -130,6 +147,7 @@ impl Beside<Brpc> for Desk {
         // What nobody took cannot be answered any more.
         state.requests.clear();
         wakes.append(&mut state.takers);
+        wakes.extend(std::mem::take(&mut state.workers).into_values().flatten());
         wakes.append(&mut state.crowd);
         wakes.extend(state.calls.values_mut().filter_map(|waiting| waiting.waker.take()));
     }

@@ -1,7 +1,8 @@
 //! The serving side of one connection.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -30,6 +31,15 @@ pub struct Exchange<T: Transport, K: Timekeeper> {
     request: Box<Request>,
     deadline: Option<Instant>,
     replied: bool,
+}
+
+/// Why nobody waits for the answer any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// The deadline passed.
+    Late,
+    /// The connection ended.
+    Lost,
 }
 
 /// A good answer.
@@ -109,12 +119,10 @@ impl<T: Transport, K: Timekeeper> BrpcConnection<T, K> {
     }
 
     /// The next request; `None` once the connection ended. Hand each to a task of its own. Cancel-safe.
-    pub async fn accept(&self) -> Option<Exchange<T, K>>
-    where
-        K: Clone,
-    {
+    pub async fn accept(&self) -> Option<Exchange<T, K>> {
         let request = poll_fn(|cx| self.desk.poll_request(cx)).await?;
-        let deadline = request.timeout.map(|timeout| self.mux.clock().1.after(timeout));
+        // From when it came, and not from when somebody had time for it.
+        let deadline = request.timeout.map(|timeout| request.arrived.after(timeout));
         Some(Exchange { mux: self.mux.clone(), desk: self.desk.clone(), request, deadline, replied: false })
     }
 
@@ -167,6 +175,31 @@ impl<T: Transport, K: Timekeeper> Exchange<T, K> {
         match self.deadline {
             Some(at) => drop(within(self.clock(), at, never).await),
             None => never.await,
+        }
+    }
+
+    /// Waits until the connection has ended: no answer arrives any more, and what is done for it is done for nobody. That
+    /// is noticed as soon as the system tells; where it tells nothing, the session's keepalive finds out. Cancel-safe.
+    pub async fn lost(&self) {
+        poll_fn(|cx| self.desk.poll_lost(self.request.id.0, cx)).await;
+    }
+
+    /// Works until the client gave up or is gone.
+    ///
+    /// # Errors
+    /// Which of them.
+    pub(super) async fn unless_gone<F: Future>(&self, work: F) -> Result<F::Output, Gone>
+    where
+        K: Clone,
+    {
+        let mut work = pin!(work);
+        let worked = poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.desk.poll_lost(self.request.id.0, cx).map(|()| Err(Gone::Lost)),
+        });
+        match self.deadline {
+            Some(at) => within(self.clock(), at, worked).await.unwrap_or(Err(Gone::Late)),
+            None => worked.await,
         }
     }
 
@@ -233,6 +266,7 @@ impl<T: Transport, K: Timekeeper> Exchange<T, K> {
 
 impl<T: Transport, K: Timekeeper> Drop for Exchange<T, K> {
     fn drop(&mut self) {
+        self.desk.forget(self.request.id.0);
         if !self.replied {
             let _ = self.mux.try_send(BrpcCommand::Abandon(self.request.id));
         }

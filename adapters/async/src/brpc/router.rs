@@ -8,8 +8,7 @@ use std::pin::Pin;
 use duologue_brpc::{ErrorCode, Request, Status, prost};
 use duologue_core::driver::{Timekeeper, Transport};
 
-use super::exchange::{Answer, Exchange};
-use crate::connect::within;
+use super::exchange::{Answer, Exchange, Gone};
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Handler<T, K> = Box<dyn Fn(Exchange<T, K>) -> Work + Send + Sync>;
@@ -31,8 +30,8 @@ where
     }
 
     /// A method whose handler has the whole exchange: it accepts streams, replies, and goes on with them. It is not
-    /// ended by the caller's deadline, but may wait for it: [`Exchange::expired`]. `service` is the full name, as
-    /// `example.EchoService`.
+    /// ended by the caller's deadline or the loss of the connection, but may wait for them: [`Exchange::expired`],
+    /// [`Exchange::lost`]. `service` is the full name, as `example.EchoService`.
     #[must_use]
     pub fn exchange<H, F>(mut self, service: &str, method: &str, handler: H) -> Self
     where
@@ -45,7 +44,7 @@ where
     }
 
     /// A method from a request to an answer. Streams that a request opens are not accepted. When the caller's deadline
-    /// passes the handler's future is dropped: nobody waits for it any more.
+    /// passes or its connection ends the handler's future is dropped: nobody waits for it any more.
     #[must_use]
     pub fn method<H, F>(self, service: &str, method: &str, handler: H) -> Self
     where
@@ -55,9 +54,10 @@ where
         self.exchange(service, method, move |exchange| {
             let work = handler(exchange.request().clone());
             async move {
-                let answer = match exchange.deadline() {
-                    Some(at) => within(exchange.clock(), at, work).await.unwrap_or_else(|| Err(too_late())),
-                    None => work.await,
+                let answer = match exchange.unless_gone(work).await {
+                    Ok(answer) => answer,
+                    Err(Gone::Late) => Err(too_late()),
+                    Err(Gone::Lost) => return,
                 };
                 // Who asked went away, or the reply was refused and the client was told so.
                 let _ = exchange.reply(answer).await;

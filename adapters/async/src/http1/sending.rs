@@ -16,6 +16,8 @@ use crate::redial::Redial;
 
 /// Content up to this size goes with its head; longer content goes piece by piece, as the server takes it.
 const WITH_HEAD: usize = 16 << 10;
+/// How often a source is asked before the connection and other tasks get their turn.
+const ASKED: usize = 32;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
@@ -167,6 +169,7 @@ impl Sending {
         cx: &mut Context<'_>,
         connection: &mut Pooled<Client, R>,
     ) -> Result<(), HttpError> {
+        let mut asked = 0;
         loop {
             if let Some(next) = self.next.take() {
                 match connection.try_send(next) {
@@ -194,6 +197,12 @@ impl Sending {
                 self.next = Some(ClientCommand::Data(piece));
             } else if let Some(source) = &mut self.source {
                 if !has_left(self.number, connection) {
+                    return Ok(());
+                }
+                asked += 1;
+                if asked > ASKED {
+                    // Pieces that fill nothing must not keep this thread from the answer, the clock and other tasks.
+                    cx.waker().wake_by_ref();
                     return Ok(());
                 }
                 match source.poll_frame(cx) {

@@ -254,6 +254,7 @@ impl Brpc {
             method: called.method_name,
             body,
             attachment,
+            arrived: cx.now,
             timeout: timeout.map(Duration::from_millis),
             streams,
             meta: Box::new(meta),

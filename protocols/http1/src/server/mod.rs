@@ -29,6 +29,9 @@ use crate::message::{RequestHead, Response};
 use crate::timer::{self, Timer};
 use crate::wire::{BodyDecoder, BodyEncoder, Digits, Pace, Scan};
 
+/// Bytes per second that a client reads of an answer that waits for it: slower than any link people wait at.
+const LEAST_RATE: u32 = 240;
+
 /// What a server hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
@@ -141,12 +144,13 @@ impl Server {
     }
 
     /// The session's configuration that fits a server: a client that half-closes after its request is still answered
-    /// ([`OnPeerFinish::KeepSending`]), and the session's own idle and keepalive clocks leave waiting to the phases of
-    /// [`Waits`](crate::Waits).
+    /// ([`OnPeerFinish::KeepSending`]), the session's own idle and keepalive clocks leave waiting to the phases of
+    /// [`Waits`](crate::Waits), and a client that reads its answer must read 240 bytes per second of it
+    /// ([`Timeouts::write_rate`](duologue_core::Timeouts::write_rate)).
     #[must_use]
     pub fn config() -> Config {
         let config = Config::new().on_peer_finish(OnPeerFinish::KeepSending);
-        let timeouts = config.timeouts.idle(None).keepalive(None);
+        let timeouts = config.timeouts.idle(None).keepalive(None).write_rate(LEAST_RATE);
         config.timeouts(timeouts)
     }
 

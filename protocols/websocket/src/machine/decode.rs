@@ -120,7 +120,11 @@ impl WebSocket {
             return Ok(self.end_of_conversation(cx));
         }
         let step = self.next_step(cx, rx)?;
-        self.idle = !self.streaming && !self.closing && self.frame.is_none() && self.message.is_none();
+        let under_way = self.frame.is_some() || (self.message.is_some() && !self.streaming);
+        self.idle = !self.streaming && !self.closing && !under_way;
+        if under_way && matches!(step, Step::NeedMore { .. } | Step::Progress) {
+            cx.message_under_way();
+        }
         Ok(step)
     }
 
@@ -238,8 +242,8 @@ impl WebSocket {
     }
 
     /// What will be put together in any case need not wait for the rest of its piece: a long message is copied as it is
-    /// read, and the receive buffer stays as small as a read. One byte stays, and with it the session's notion of when
-    /// the piece began (`Timeouts::message`).
+    /// read, and the receive buffer stays as small as a read. One byte stays, so that the piece ends by a step
+    /// of its own.
     fn gather_early(&mut self, rx: &mut RecvBuf, frame: &mut Frame, message: &mut Message) {
         let lies_whole =
             message.first && message.frames == 1 && frame.fin && frame.remaining <= self.limits().piece_len() as u64;
