@@ -32,10 +32,11 @@ use crate::protocol::{Cx, Link, Protocol};
 use crate::recv_buf::RecvBuf;
 use crate::rng::Rng;
 use crate::send_queue::SendQueue;
-use crate::time::{Deadline, Instant, TimeoutReason};
+use crate::time::{Deadline, Instant, ReadTime, TimeoutReason};
 use crate::timers::Timers;
 
 pub use access::ProtocolMut;
+use access::Time;
 pub use receive::Replies;
 use state::Stage;
 pub use upgrade::{UpgradeRefused, WhyNot};
@@ -422,7 +423,13 @@ impl<P: Protocol> Session<P> {
     /// ends: what is due is written as far as there is room, deadlines are armed anew, and no wake-up is lost.
     pub fn protocol_mut(&mut self, now: Instant) -> ProtocolMut<'_, P> {
         let now = self.observe(now);
-        ProtocolMut { session: self, now }
+        ProtocolMut { session: self, time: Time::At(now) }
+    }
+
+    /// The same, by a clock that is read if anything was changed that time means something to.
+    #[inline]
+    pub(crate) fn protocol_mut_by<'a>(&'a mut self, clock: &'a mut dyn ReadTime) -> ProtocolMut<'a, P> {
+        ProtocolMut { session: self, time: Time::By(clock) }
     }
 
     /// What it was configured with.

@@ -277,7 +277,7 @@ impl<P: Protocol> Session<P> {
 
     /// A call of the protocol left something behind but output.
     #[inline(always)]
-    fn is_left_behind(&self) -> bool {
+    pub(super) fn is_left_behind(&self) -> bool {
         self.link.asked || self.tx.has_fault() || self.protocol.wants_fill()
     }
 
