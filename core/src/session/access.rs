@@ -48,6 +48,7 @@ impl<P: Protocol> Drop for ProtocolMut<'_, P> {
         }
         let now = match &mut self.time {
             Time::At(now) => *now,
+            Time::By(_) if !P::TIMED_FILL && self.session.is_plain() && !self.session.tx.is_empty() => self.session.now,
             Time::By(clock) => clock.read_time(),
         };
         let now = self.session.observe(now);

@@ -320,6 +320,9 @@ impl Protocol for Yamux {
     type Timer = YamuxTimer;
     type Violation = YamuxViolation;
 
+    /// Only windows that grow look at the time there, and roughly will do.
+    const TIMED_FILL: bool = false;
+
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         // The answer tells the round trip, by which windows grow.
         self.ask(cx, false);
