@@ -14,7 +14,7 @@ use crate::closed::{CloseIntent, Code, Release};
 use crate::error::{SendError, TransportFault};
 use crate::protocol::{InPlace, Protocol};
 use crate::session::{Event, ProtocolMut, Replies, Session};
-use crate::time::Instant;
+use crate::time::{Instant, ReadTime};
 
 /// Rounds of writing and reading before other tasks get their turn.
 const ROUNDS: usize = 32;
@@ -85,12 +85,8 @@ pub trait Timekeeper {
 pub struct Driver<P: Protocol, T, K> {
     session: Session<P>,
     transport: T,
-    timekeeper: K,
-    /// The clock as it was last read.
-    now: Instant,
-    /// It was read in this round, or by a send since the last one: what is done now happens at that time.
-    looked: bool,
-    /// The last send read it.
+    clock: Clock<K>,
+    /// The last send read the clock.
     sent: bool,
     /// The last read took all there was: the next one is not worth a buffer before the transport has said so.
     drained: bool,
@@ -102,6 +98,36 @@ pub struct Driver<P: Protocol, T, K> {
 impl<P: Protocol, T, K> fmt::Debug for Driver<P, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").field("session", &self.session).field("rounds", &self.rounds).finish_non_exhaustive()
+    }
+}
+
+/// The timekeeper, and the time as it was last read.
+struct Clock<K> {
+    timekeeper: K,
+    now: Instant,
+    /// It was read in this round: what is done now happens at that time. Between two calls any time may pass, so that it
+    /// is not asked for there.
+    looked: bool,
+}
+
+impl<K: Timekeeper> Clock<K> {
+    /// The time of what happens in this round: the clock is read once.
+    #[inline]
+    fn look(&mut self) -> Instant {
+        if self.looked { self.now } else { self.refresh() }
+    }
+
+    #[inline]
+    fn refresh(&mut self) -> Instant {
+        self.now = self.now.max(self.timekeeper.now());
+        self.looked = true;
+        self.now
+    }
+}
+
+impl<K: Timekeeper> ReadTime for Clock<K> {
+    fn read_time(&mut self) -> Instant {
+        self.refresh()
     }
 }
 
@@ -120,7 +146,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Drives `session` over `transport`.
     pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
         let now = timekeeper.now();
-        Self { session, transport, timekeeper, now, looked: false, sent: false, drained: false, armed: None, rounds: 0 }
+        let clock = Clock { timekeeper, now, looked: false };
+        Self { session, transport, clock, sent: false, drained: false, armed: None, rounds: 0 }
     }
 
     /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
@@ -137,7 +164,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             let round = self.round(cx);
             // If the clock was not read in this round, nothing happened that could be told.
             if self.session.has_event() {
-                let event = self.session.poll_event(self.now);
+                let event = self.session.poll_event(self.clock.now);
                 if event.is_some() {
                     return Poll::Ready(event);
                 }
@@ -185,11 +212,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// Writes what is queued once, if the transport takes it now. It waits for nothing: poll something else afterwards.
+    /// Right behind a send, that is: it happens at the time of the send.
     #[inline]
     pub fn poll_write_once(&mut self, cx: &mut Context<'_>) {
         if self.session.wants_write() {
             // Right behind a send that read the clock its time will do.
-            self.looked = core::mem::take(&mut self.sent);
+            self.clock.looked = core::mem::take(&mut self.sent);
             let _ = self.write(cx);
         }
     }
@@ -207,51 +235,50 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
 
     /// As [`Session::protocol_mut`]. What it makes due is transmitted when the driver is next polled.
     pub fn protocol_mut(&mut self) -> ProtocolMut<'_, P> {
-        let now = self.send_time();
         self.lend_send();
-        self.session.protocol_mut(now)
+        self.session.protocol_mut_by(&mut self.clock)
     }
 
     /// The time now, by the timekeeper.
     pub fn now(&mut self) -> Instant {
-        self.refresh()
+        self.clock.refresh()
     }
 
     /// As [`Session::finish`].
     pub fn finish(&mut self) {
-        let now = self.refresh();
+        let now = self.clock.refresh();
         self.session.finish(now);
     }
 
     /// As [`Session::drain`]; what it makes due is transmitted when the driver is next polled.
     #[must_use = "where the protocol has no part in it, the owner closes"]
     pub fn drain(&mut self) -> bool {
-        let now = self.refresh();
+        let now = self.clock.refresh();
         self.lend_send();
         self.session.drain(now)
     }
 
     /// As [`Session::shutdown_read`].
     pub fn shutdown_read(&mut self) {
-        let now = self.refresh();
+        let now = self.clock.refresh();
         self.session.shutdown_read(now);
     }
 
     /// As [`Session::close`]; poll until [`Event::Closed`].
     pub fn close(&mut self, intent: CloseIntent) {
-        let now = self.refresh();
+        let now = self.clock.refresh();
         self.session.close(now, intent);
     }
 
     /// As [`Session::abort`]; poll until [`Event::Closed`].
     pub fn abort(&mut self, code: Code) {
-        let now = self.refresh();
+        let now = self.clock.refresh();
         self.session.abort(now, code);
     }
 
     /// The transport failed in a way that only its owner saw.
     pub fn transport_failed(&mut self, fault: TransportFault) {
-        let now = self.refresh();
+        let now = self.clock.refresh();
         self.session.transport_failed(now, fault);
     }
 
@@ -271,7 +298,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// The timekeeper.
     #[must_use]
     pub fn timekeeper(&self) -> &K {
-        &self.timekeeper
+        &self.clock.timekeeper
     }
 
     /// Rounds of input and output since the start: a measure of work.
@@ -282,7 +309,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
 
     /// The parts, as they are.
     pub fn into_parts(self) -> (Session<P>, T, K) {
-        (self.session, self.transport, self.timekeeper)
+        (self.session, self.transport, self.clock.timekeeper)
     }
 
     /// One write, one read, one look at the clock. Input and output come before time-outs: after a long sleep of the
@@ -291,7 +318,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// What is asked here, wish by wish, is [`Interest`]: looking for the earliest deadline costs most of that.
     fn round(&mut self, cx: &mut Context<'_>) -> Round {
         self.rounds += 1;
-        (self.looked, self.sent) = (false, false);
+        (self.clock.looked, self.sent) = (false, false);
         if let Some(how) = self.session.wants_release() {
             return self.release(cx, how);
         }
@@ -327,7 +354,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             Poll::Ready(result) => result,
             Poll::Pending => return Round::Blocked,
         };
-        let now = self.look();
+        let now = self.clock.look();
         match result {
             Ok(()) => self.session.shutdown_done(now),
             Err(fault) => self.session.transport_failed(now, fault),
@@ -345,7 +372,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             Poll::Ready(result) => result,
             Poll::Pending => return Round::Blocked,
         };
-        let now = self.look();
+        let now = self.clock.look();
         match result {
             Ok(n) => self.session.transmitted(now, n),
             Err(fault) => self.session.transport_failed(now, fault),
@@ -383,7 +410,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         }
         let round = match self.transport.poll_read(cx, &mut self.session.recv_buf()) {
             Poll::Ready(result) => {
-                let now = self.look();
+                let now = self.clock.look();
                 self.drained = true;
                 match result {
                     Ok(0) => self.session.received_eof(now),
@@ -408,9 +435,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         debug_assert_eq!(deadline, self.session.interest().deadline.map(|deadline| deadline.at));
         let Some(deadline) = deadline else { return Round::Blocked };
         // A reading of this round is after its input and output.
-        let passed = if self.looked { Some(self.now) } else { None };
+        let passed = if self.clock.looked { Some(self.clock.now) } else { None };
         if passed.is_some_and(|now| deadline <= now) {
-            self.session.handle_timeout(self.now);
+            self.session.handle_timeout(self.clock.now);
             return Round::Moved;
         }
         let at = match self.armed {
@@ -423,10 +450,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             _ => deadline,
         };
         self.armed = Some(at);
-        match self.timekeeper.poll_until(cx, at) {
+        match self.clock.timekeeper.poll_until(cx, at) {
             Poll::Ready(()) => {
                 self.armed = None;
-                let now = self.refresh();
+                let now = self.clock.refresh();
                 self.session.handle_timeout(now);
                 Round::Moved
             }
@@ -451,25 +478,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         Round::Moved
     }
 
-    /// The time for an intent: read anew unless output queued since the last round proves that the last reading is
-    /// recent.
+    /// The time for an intent: read anew, unless time means nothing to the intent. With output queued already none of the
+    /// session's own clocks starts by it either.
     #[inline]
     fn send_time(&mut self) -> Instant {
-        self.sent = self.session.buffered().1 == 0 || !self.looked;
-        if self.sent { self.refresh() } else { self.now }
-    }
-
-    /// The time of what happens in this round: the clock is read once.
-    #[inline]
-    fn look(&mut self) -> Instant {
-        if self.looked { self.now } else { self.refresh() }
-    }
-
-    #[inline]
-    fn refresh(&mut self) -> Instant {
-        self.now = self.now.max(self.timekeeper.now());
-        self.looked = true;
-        self.now
+        self.sent = P::TIMED || self.session.buffered().1 == 0 || !self.session.is_plain();
+        if self.sent { self.clock.refresh() } else { self.clock.now }
     }
 
     fn yield_now<R>(&self, cx: &mut Context<'_>) -> Poll<R> {
@@ -491,12 +505,13 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
     where
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
+        self.clock.looked = false;
         for _ in 0..ROUNDS {
             self.lend_send();
-            let now = if self.session.has_event() { self.look() } else { self.now };
+            let now = if self.session.has_event() { self.clock.look() } else { self.clock.now };
             let handled = self.session.handle(now, reply_room, BATCH, |view, replies| handler(view, replies));
             // Under in-place delivery this brings everything but messages behind the opening.
-            if let Some(event) = self.session.poll_event(self.now) {
+            if let Some(event) = self.session.poll_event(self.clock.now) {
                 return Poll::Ready(Some(event));
             }
             if self.session.is_over() {

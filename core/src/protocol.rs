@@ -27,6 +27,16 @@ pub trait Protocol: Sized {
     /// How the peer can break the protocol.
     type Violation: core::error::Error + Clone + 'static;
 
+    /// Whether the time of its call means anything to [`command`](Self::command) (and [`InPlace::reply`]), or to what is
+    /// decoded when a message was taken: timers are armed, ends begin. True is always right. False spares a driver all
+    /// but the first of many looks at the clock, for messages that are sent in a row.
+    const TIMED: bool = true;
+
+    /// Whether the time of an access ([`Session::protocol_mut`](crate::Session::protocol_mut)) means anything to the
+    /// [`fill`](Self::fill) behind it. False spares a look at the clock where output is queued already, as
+    /// [`TIMED`](Self::TIMED) does.
+    const TIMED_FILL: bool = true;
+
     /// The transport is connected. Write what opens the conversation, and call [`Cx::establish`] as soon as
     /// commands may be sent: here, if there is no handshake.
     fn start(&mut self, cx: &mut Cx<'_, Self>) {

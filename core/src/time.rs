@@ -4,6 +4,11 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::time::Duration;
 
+/// Whoever can tell the time when it is needed, so that it is not read for nothing.
+pub(crate) trait ReadTime {
+    fn read_time(&mut self) -> Instant;
+}
+
 /// A point in time, in nanoseconds after an origin that the caller chose.
 ///
 /// The origin is the caller's business (process start, boot, the start of a simulation); all instants given to

@@ -95,11 +95,13 @@ impl Transport for Told {
 #[derive(Default)]
 struct Clock {
     now: Rc<Cell<u64>>,
+    looks: Cell<u64>,
     asked: Vec<Instant>,
 }
 
 impl Timekeeper for Clock {
     fn now(&self) -> Instant {
+        self.looks.set(self.looks.get() + 1);
         Instant::from_nanos(self.now.get())
     }
 
@@ -268,4 +270,189 @@ fn messages_that_wait_for_a_handler_are_no_event_and_no_end() {
         driver.poll_handle(&mut context(), 0, &mut |line: &[u8], _: &mut Replies<'_, '_, _>| seen.push(line.to_vec()));
     assert!(handled.is_pending());
     assert_eq!(seen, [b"one", b"two"]);
+}
+
+mod pauses {
+    //! An application may do something else between any two calls: what it starts then starts then.
+
+    use core::convert::Infallible;
+
+    use duologue_core::{Cx, Fault, InPlace, Protocol, RecvBuf, Refusal, Refused, Step, TimeoutReason, TimerSet};
+
+    use super::*;
+
+    /// Every command, reply and received byte is a question whose answer is due in 100; `kept` ones go by `fill`.
+    #[derive(Default)]
+    struct Asks {
+        kept: u32,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Answer;
+
+    impl TimerSet for Answer {
+        type Slots = [Option<Instant>; 1];
+        const ALL: &'static [Self] = &[Self];
+
+        fn index(self) -> usize {
+            0
+        }
+
+        fn reason(self) -> TimeoutReason {
+            TimeoutReason::Protocol("answer")
+        }
+    }
+
+    impl Asks {
+        fn ask(cx: &mut Cx<'_, Self>) {
+            cx.tx.control(1).put_slice(b"?");
+            cx.timers.set(Answer, cx.after(Duration::from_nanos(100)));
+        }
+    }
+
+    impl Protocol for Asks {
+        type Event = u8;
+        type Command = ();
+        type Timer = Answer;
+        type Violation = Infallible;
+
+        fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<u8>, Infallible> {
+            let Some(&[byte]) = rx.first_chunk::<1>() else { return Ok(Step::NeedMore { hint: 1 }) };
+            rx.advance(1);
+            Self::ask(cx);
+            Ok(Step::Event(byte))
+        }
+
+        fn command(&mut self, cx: &mut Cx<'_, Self>, (): ()) -> Result<(), Refused<()>> {
+            Self::ask(cx);
+            Ok(())
+        }
+
+        fn timer(&mut self, _: &mut Cx<'_, Self>, timer: Answer) -> Result<Step<u8>, Fault<Infallible>> {
+            Err(Fault::Timeout(timer.reason()))
+        }
+
+        fn wants_fill(&self) -> bool {
+            self.kept > 0
+        }
+
+        fn fill(&mut self, cx: &mut Cx<'_, Self>) {
+            while self.kept > 0 {
+                self.kept -= 1;
+                Self::ask(cx);
+            }
+        }
+    }
+
+    impl InPlace for Asks {
+        type View<'a> = u8;
+        type Reply<'a> = ();
+
+        fn decode_in_place(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<u8>, Infallible> {
+            self.decode(cx, rx)
+        }
+
+        fn reply(&mut self, cx: &mut Cx<'_, Self>, (): ()) -> Result<(), Refusal> {
+            Self::ask(cx);
+            Ok(())
+        }
+    }
+
+    type Asker = Driver<Asks, Told, Clock>;
+
+    /// It has taken the first of three messages at 1 000 000, and its output waits for a transport that takes none.
+    fn asker(delivery: Delivery) -> (Asker, Rc<Cell<u64>>) {
+        let config = Config::new().timeouts(Timeouts::none()).delivery(delivery);
+        let session = Session::new(Asks::default(), config, 1, Instant::ORIGIN).expect("limits that work");
+        let told = Told { incoming: [&b"abc"[..]].into(), ..Told::default() };
+        let mut driver = Driver::new(session, told, Clock::default());
+        let now = Rc::clone(&driver.timekeeper().now);
+        now.set(1_000_000);
+        driver.send(()).expect("an open session");
+        if delivery == Delivery::Owned {
+            assert!(matches!(driver.poll_event(&mut context()), Poll::Ready(Some(Event::App(b'a')))));
+        } else {
+            assert!(driver.poll_progress(&mut context()).is_ready());
+        }
+        assert!(driver.session().buffered().1 > 0 && driver.session().has_event());
+        (driver, now)
+    }
+
+    fn due(driver: &Asker) -> u64 {
+        driver.session().interest().deadline.expect("a question is open").at.as_nanos()
+    }
+
+    #[test]
+    fn a_command_after_an_event_and_a_pause() {
+        let (mut driver, now) = asker(Delivery::Owned);
+        now.set(2_000_000);
+        driver.send(()).unwrap();
+        assert_eq!(due(&driver), 2_000_100, "and not before the pause was over");
+    }
+
+    #[test]
+    fn a_command_after_a_command_and_a_pause() {
+        let (mut driver, now) = asker(Delivery::Owned);
+        driver.send(()).unwrap();
+        now.set(2_000_000);
+        driver.send(()).unwrap();
+        assert_eq!(due(&driver), 2_000_100);
+    }
+
+    #[test]
+    fn a_reply_after_a_pause() {
+        let (mut driver, now) = asker(Delivery::InPlace);
+        now.set(2_000_000);
+        driver.send_in_place(()).unwrap();
+        assert_eq!(due(&driver), 2_000_100);
+    }
+
+    #[test]
+    fn what_the_protocol_keeps_after_a_pause() {
+        let (mut driver, now) = asker(Delivery::Owned);
+        now.set(2_000_000);
+        driver.protocol_mut().kept = 1;
+        assert_eq!(due(&driver), 2_000_100);
+    }
+
+    #[test]
+    fn a_message_taken_after_a_pause() {
+        let (mut driver, now) = asker(Delivery::Owned);
+        now.set(2_000_000);
+        assert_eq!(driver.next_ready(), Some(Event::App(b'b')));
+        assert_eq!(due(&driver), 2_000_100, "the third was decoded then");
+    }
+
+    #[test]
+    fn messages_handled_after_a_pause() {
+        let (mut driver, now) = asker(Delivery::InPlace);
+        now.set(2_000_000);
+        let mut seen = Vec::new();
+        let polled = driver.poll_handle(&mut context(), 0, &mut |byte, replies: &mut Replies<'_, '_, Asks>| {
+            seen.push(byte);
+            replies.send(()).unwrap();
+        });
+        assert!(polled.is_pending());
+        assert_eq!((&seen[..], due(&driver)), (&b"abc"[..], 2_000_100));
+    }
+
+    #[test]
+    fn looking_at_what_the_protocol_keeps_costs_no_look_at_the_clock() {
+        let (mut driver, _) = asker(Delivery::Owned);
+        let before = driver.timekeeper().looks.get();
+        assert_eq!(driver.protocol_mut().kept, 0);
+        assert_eq!(driver.timekeeper().looks.get(), before);
+        driver.protocol_mut().kept = 1;
+        assert_eq!(driver.timekeeper().looks.get(), before + 1);
+    }
+
+    #[test]
+    fn messages_that_time_means_nothing_to_are_sent_in_a_row_by_one_look_at_the_clock() {
+        let mut d = driver(Config::new(), Told::default());
+        let before = d.timekeeper().looks.get();
+        for _ in 0..100 {
+            d.send(Bytes::from_static(b"abc")).unwrap();
+        }
+        assert_eq!(d.timekeeper().looks.get(), before + 1);
+    }
 }

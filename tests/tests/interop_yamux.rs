@@ -300,3 +300,45 @@ async fn deadlines_end_a_stream_and_the_connection_goes_on() {
     })
     .await;
 }
+
+/// How our session ends when the crate drops its connection once it has echoed a stream, finished or not.
+async fn dropped_by_the_crate(finish: bool) -> (duologue_core::Cause<duologue_yamux::YamuxViolation>, bool) {
+    let (client, server) = sockets().await;
+    let mut connection = theirs(server, yamux::Mode::Server);
+    let (now, mut drop_now) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                stream = poll_fn(|cx| connection.poll_next_inbound(cx)) => match stream {
+                    Some(Ok(stream)) => drop(tokio::spawn(echo_theirs(stream))),
+                    _ => return,
+                },
+                _ = &mut drop_now => return,
+            }
+        }
+    });
+    let mux = ours(client, Role::Client);
+    let mut stream = mux.open().await.unwrap();
+    stream.send(Bytes::from_static(b"hello")).await.unwrap();
+    if finish {
+        stream.finish();
+    }
+    assert_eq!(stream.recv().await.unwrap().unwrap(), &b"hello"[..]);
+    if finish {
+        assert_eq!(stream.recv().await, Ok(None));
+    }
+    now.send(()).unwrap();
+    let cause = mux.closed().await.cause;
+    (cause, stream.recv().await == Ok(None))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_crate_dropped_behind_its_last_stream_ends_in_order_and_before_it_is_lost() {
+    within(async {
+        let (cause, finished) = dropped_by_the_crate(true).await;
+        assert!(cause.is_orderly() && finished, "{cause:?}");
+        let (cause, finished) = dropped_by_the_crate(false).await;
+        assert!(!finished && !cause.is_orderly(), "{cause:?}");
+    })
+    .await;
+}

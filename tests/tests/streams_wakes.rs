@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use duologue_async::streams::{Mux, MuxOptions, MuxStream, MuxTask};
 use duologue_async::{Connection, ManualClock, Pipe, pipe};
 use duologue_core::driver::{Driver, Timekeeper, Transport};
-use duologue_core::streams::{StreamEnd, StreamsConfig};
+use duologue_core::streams::{AbuseBudget, StreamEnd, StreamsConfig};
 use duologue_core::{Cause, Code, Config, Release, Session, TransportFault};
 use duologue_yamux::{Role, Yamux, YamuxConfig};
 
@@ -64,10 +64,14 @@ struct Rig {
 }
 
 fn rig() -> Rig {
+    rig_with(StreamsConfig::new().max_local(3))
+}
+
+fn rig_with(streams: StreamsConfig) -> Rig {
     let clock = ManualClock::new();
     let (near, far) = pipe(100_000);
     let side = |role, pipe| {
-        let yamux = Yamux::new(role, YamuxConfig::new().streams(StreamsConfig::new().max_local(3))).unwrap();
+        let yamux = Yamux::new(role, YamuxConfig::new().streams(streams)).unwrap();
         let session = Session::new(yamux, Config::new(), 1, clock.now()).unwrap();
         let connection = Connection::from_driver(Driver::new(session, pipe, clock.clone()), Duration::from_secs(5));
         Mux::new(connection, MuxOptions::new())
@@ -303,4 +307,83 @@ fn a_connection_that_had_ended_before_it_was_taken_over_tells_its_acceptors() {
     let mut task = Box::pin(task);
     assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
     assert_eq!((acceptor.rings(), acceptor.poll()), (1, Some(true)));
+}
+
+fn opening(rig: &Rig) -> Task<Stream> {
+    let client = rig.client.clone();
+    Task::new(async move { client.open().await.unwrap() })
+}
+
+#[test]
+fn ten_thousand_that_wait_for_three_places_are_each_woken_once_in_their_order() {
+    const MANY: usize = 10_000;
+    let abuse = AbuseBudget { burst: 100_000, ..AbuseBudget::default() };
+    let mut rig = rig_with(StreamsConfig::new().max_local(3).abuse(abuse));
+    let mut open: Vec<Stream> = Vec::new();
+    let mut tasks: Vec<Option<Task<Stream>>> = (0..MANY).map(|_| Some(opening(&rig))).collect();
+    let mut polls = 0;
+    for task in &mut tasks {
+        polls += 1;
+        if let Some(stream) = task.as_mut().unwrap().poll() {
+            open.push(stream);
+            *task = None;
+        }
+    }
+    assert_eq!((open.len(), polls), (3, MANY));
+    let mut next = 3;
+    while next < MANY {
+        // A stream ends, and its place is free once that is on its way.
+        drop(open.remove(0));
+        rig.settle();
+        // Only the next in line looks whether it is woken: whoever is woken out of order fails below.
+        let task = tasks[next].as_mut().unwrap();
+        assert!(task.rings() > 0, "{next} of {MANY} is not woken");
+        polls += 1;
+        open.push(task.poll().expect("a place"));
+        tasks[next] = None;
+        next += 1;
+        assert_eq!(open.len(), 3);
+        if next % 1000 == 0 {
+            assert_eq!(tasks.iter().flatten().map(Task::rings).sum::<usize>(), 0, "nobody else was woken");
+        }
+    }
+    assert_eq!(polls, 2 * MANY - 3);
+}
+
+#[test]
+fn who_waits_for_a_place_and_goes_away_after_it_was_called_passes_it_on() {
+    let mut rig = rig();
+    let mut open: Vec<Stream> = (0..3).map(|_| opening(&rig).poll().unwrap()).collect();
+    let (mut first, mut second, mut third) = (opening(&rig), opening(&rig), opening(&rig));
+    assert!(first.poll().is_none() && second.poll().is_none());
+    open.pop();
+    rig.settle();
+    assert_eq!((first.rings() > 0, second.rings()), (true, 0));
+    assert!(third.poll().is_none(), "who comes now waits behind the others, though a place is free");
+    drop(first);
+    assert!(second.rings() > 0, "it was the first's until now");
+    let _open = second.poll().expect("a place");
+    assert_eq!(third.rings(), 0);
+    open.pop();
+    rig.settle();
+    assert!(third.rings() > 0 && third.poll().is_some());
+}
+
+#[test]
+fn everybody_who_waits_for_a_place_is_told_when_there_will_be_none() {
+    let mut rig = rig();
+    let _open: Vec<Stream> = (0..3).map(|_| opening(&rig).poll().unwrap()).collect();
+    let wait = |rig: &Rig| {
+        let client = rig.client.clone();
+        Task::new(async move { client.open().await.map(drop) })
+    };
+    let (mut first, mut second) = (wait(&rig), wait(&rig));
+    assert!(first.poll().is_none() && second.poll().is_none());
+    rig.server.close(duologue_core::CloseIntent::Goodbye(Code(0)));
+    rig.settle();
+    for task in [&mut first, &mut second] {
+        assert!(task.rings() > 0);
+        assert!(matches!(task.poll(), Some(Err(_))));
+    }
+    assert!(matches!(wait(&rig).poll(), Some(Err(_))), "nor does who comes now wait");
 }

@@ -10,6 +10,8 @@ mod fault;
 #[cfg(feature = "http1")]
 pub mod http1;
 mod hub;
+#[cfg(feature = "streams")]
+mod line;
 mod open;
 #[cfg(feature = "websocket")]
 mod openings;

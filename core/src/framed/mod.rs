@@ -315,6 +315,8 @@ impl<F: Framing> Protocol for Framed<F> {
     type Timer = HeartbeatTimer;
     type Violation = F::Error;
 
+    const TIMED: bool = false;
+
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         if let Some(heartbeat) = &self.heartbeat {
             heartbeat.start(cx);

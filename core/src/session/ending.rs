@@ -98,6 +98,12 @@ impl<P: Protocol> Session<P> {
         !self.plain
     }
 
+    /// Nothing but plain traffic: none of the session's own clocks is started by a call.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// One of the halves was moved, or is to be.
     fn is_ending(&self) -> bool {
         self.recv != RecvState::Open

@@ -35,10 +35,11 @@ use crate::protocol::{Cx, Link, Protocol};
 use crate::recv_buf::RecvBuf;
 use crate::rng::Rng;
 use crate::send_queue::SendQueue;
-use crate::time::Instant;
+use crate::time::{Instant, ReadTime};
 use crate::timers::Timers;
 
 pub use access::ProtocolMut;
+use access::Time;
 pub use in_place::Replies;
 pub use interest::Interest;
 use state::Stage;
@@ -322,7 +323,13 @@ impl<P: Protocol> Session<P> {
     /// ends: what is due is written as far as there is room, deadlines are armed anew, and no wake-up is lost.
     pub fn protocol_mut(&mut self, now: Instant) -> ProtocolMut<'_, P> {
         let now = self.observe(now);
-        ProtocolMut { session: self, now }
+        ProtocolMut { session: self, time: Time::At(now) }
+    }
+
+    /// The same, by a clock that is read if anything was changed that time means something to.
+    #[inline]
+    pub(crate) fn protocol_mut_by<'a>(&'a mut self, clock: &'a mut dyn ReadTime) -> ProtocolMut<'a, P> {
+        ProtocolMut { session: self, time: Time::By(clock) }
     }
 
     /// What it was configured with.

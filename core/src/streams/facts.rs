@@ -324,6 +324,14 @@ impl<D> Streams<D> {
         self.rtt = Some(rtt);
     }
 
+    /// Whether the end of the connection, were it now, would cut a stream: the peer may still send on one, and has not
+    /// said that it leaves. Looks at every stream.
+    #[must_use]
+    pub fn would_be_cut(&self) -> bool {
+        let expects = |index| self.slab.get(index).is_some_and(|stream| stream.recv.expects());
+        !self.peer_draining && self.slab.indices().any(expects)
+    }
+
     /// The peer lets the connection drain. Streams of ours for which `processed` says no were never looked at.
     pub fn peer_drains(&mut self, processed: impl Fn(u64) -> bool) {
         self.tell_draining |= !self.peer_draining;

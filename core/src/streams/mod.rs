@@ -195,6 +195,14 @@ impl<D> Streams<D> {
         Err(refused)
     }
 
+    /// How many streams could be opened now, if any can: see [`may_open`](Self::may_open).
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        let (local, unaccepted) = (self.max_local, self.config.max_unaccepted);
+        let slots = self.config.slots.saturating_sub(self.slab.live());
+        local.saturating_sub(self.local).min(unaccepted.saturating_sub(self.unaccepted)).min(slots)
+    }
+
     fn insert(&mut self, key: u64, data: D, weight: u8, flags: Flags) -> StreamId {
         let config = &self.config;
         let id = self.slab.insert(Stream {

@@ -320,6 +320,9 @@ impl Protocol for Yamux {
     type Timer = YamuxTimer;
     type Violation = YamuxViolation;
 
+    /// Only windows that grow look at the time there, and roughly will do.
+    const TIMED_FILL: bool = false;
+
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         // The answer tells the round trip, by which windows grow.
         self.ask(cx, false);
@@ -346,9 +349,12 @@ impl Protocol for Yamux {
     fn eof(&mut self, cx: &mut Cx<'_, Self>, rest: &mut RecvBuf) -> Result<EofAction<YamuxEvent>, YamuxViolation> {
         let _ = cx;
         let missing = self.body.map(|body| body.left as u64);
+        // A session ends by GoAway; without it, by a FIN behind the last finish.
+        let cut = self.streams.would_be_cut();
         // Nobody grants credit or finishes any more.
         self.streams.end_all(StreamEnd::Lost);
-        if missing.is_none() && rest.is_empty() { Ok(EofAction::Clean) } else { Ok(EofAction::Truncated { missing }) }
+        let whole = missing.is_none() && rest.is_empty() && !cut;
+        Ok(if whole { EofAction::Clean } else { EofAction::Truncated { missing } })
     }
 
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: YamuxCommand) -> Result<(), Refused<YamuxCommand>> {

@@ -358,6 +358,77 @@ fn every_stream_is_told_once_when_the_connection_is_lost() {
     }
 }
 
+/// How the client ends when the server's FIN comes after this, and what it tells about streams meanwhile.
+fn ends_by_fin(before: impl FnOnce(&mut Session<Yamux>, StreamId)) -> (Cause<YamuxViolation>, Vec<StreamEvent>) {
+    let (mut client, mut server) = pair();
+    let id = open(&mut client);
+    with(&mut client, id, |stream| {
+        stream.send(Bytes::from_static(b"question")).unwrap();
+        stream.finish();
+    });
+    exchange(&mut client, &mut server, usize::MAX);
+    let at_server = opened(&mut server)[0];
+    before(&mut server, at_server);
+    exchange(&mut client, &mut server, usize::MAX);
+    client.received_eof(NOW);
+    let mut told = Vec::new();
+    for _ in 0..20 {
+        match client.poll_event(NOW) {
+            Some(Event::App(YamuxEvent::Stream(event))) => told.push(event),
+            Some(Event::Closed(closed)) => {
+                assert!(client.poll_event(NOW).is_none());
+                return (closed.cause, told);
+            }
+            Some(_) => {}
+            None if client.interest().release.is_some() => client.released(),
+            None if client.interest().shutdown_write => client.shutdown_done(NOW),
+            None => drop(output(&mut client, usize::MAX)),
+        }
+        while let Some(mut stream) = client.protocol_mut(NOW).streams_mut().get_mut(id) {
+            if !matches!(stream.recv(100), Received::Data { .. }) {
+                break;
+            }
+        }
+    }
+    panic!("it never ends: {client:?}");
+}
+
+fn closes(told: &[StreamEvent]) -> Vec<StreamEnd> {
+    let ends = told.iter().filter_map(|event| if let StreamEvent::Closed(_, c) = event { Some(c.end) } else { None });
+    ends.collect()
+}
+
+#[test]
+fn a_fin_with_a_stream_unfinished_is_a_lost_session() {
+    let (cause, told) = ends_by_fin(|server, id| with(server, id, |stream| stream.send("ans".into()).unwrap()));
+    assert_eq!(cause, Cause::Truncated { missing: None });
+    assert!(!cause.is_orderly());
+    assert_eq!(closes(&told), [StreamEnd::Lost]);
+}
+
+#[test]
+fn a_fin_behind_the_last_finish_is_orderly_also_without_a_go_away() {
+    let (cause, told) = ends_by_fin(|server, id| {
+        with(server, id, |stream| {
+            stream.send("answer".into()).unwrap();
+            stream.finish();
+        });
+    });
+    assert_eq!((cause, closes(&told)), (Cause::PeerFinished, vec![StreamEnd::Finished]));
+}
+
+#[test]
+fn a_fin_behind_a_go_away_is_orderly_and_its_open_streams_are_lost() {
+    let (cause, told) = ends_by_fin(|server, _| server.send(NOW, YamuxCommand::Drain).unwrap());
+    assert_eq!((cause, closes(&told)), (Cause::PeerFinished, vec![StreamEnd::Lost]));
+}
+
+#[test]
+fn a_fin_behind_a_reset_is_orderly() {
+    let (cause, told) = ends_by_fin(|server, id| with(server, id, |stream| stream.reset(Code(0))));
+    assert_eq!((cause, closes(&told)), (Cause::PeerFinished, vec![StreamEnd::PeerReset(Code(0))]));
+}
+
 #[test]
 fn streams_beyond_the_limit_are_refused_and_floods_are_cut_off() {
     let abuse = AbuseBudget { burst: 50, ..AbuseBudget::default() };

@@ -10,7 +10,7 @@ use duologue_brpc::{Brpc, BrpcCommand, Call, CallId, Response, prost};
 use duologue_core::driver::{Timekeeper, Transport};
 use duologue_core::{CloseIntent, Closed, Code, Instant, SendError, Session};
 
-use super::desk::{Desk, Place};
+use super::desk::{Desk, Place, Turn};
 use super::error::RpcError;
 use super::{BrpcStream, BrpcTask, open};
 use crate::Connection;
@@ -167,15 +167,19 @@ impl<T: Transport, K: Timekeeper + Clone> BrpcClient<T, K> {
         // Polled further only while the call is here.
         let mut waiting = Some(Box::new(call));
         let mut place = None;
+        let (mut turn, mut room) = (self.desk.place(), self.desk.room());
         let sending = poll_fn(|cx| {
             if place.is_none() {
-                place = Some(ready!(self.desk.reserve(most, cx)));
+                place = Some(ready!(turn.reserve(most, cx)));
+            }
+            if !room.may_try(cx) {
+                return Poll::Pending;
             }
             let (Some(mut call), Some(place)) = (waiting.take(), &place) else {
                 return Poll::Ready(Err(RpcError::Ended));
             };
             call.id = place.id;
-            self.poll_send(cx, call, deadline, &mut waiting)
+            self.poll_send(cx, call, deadline, &mut waiting, &mut room)
         });
         within(clock, deadline, sending).await.ok_or(RpcError::Timeout)??;
         let place = place.ok_or(RpcError::Ended)?;
@@ -188,6 +192,7 @@ impl<T: Transport, K: Timekeeper + Clone> BrpcClient<T, K> {
         mut call: Box<Call>,
         deadline: Instant,
         waiting: &mut Option<Box<Call>>,
+        room: &mut Turn,
     ) -> Poll<Result<(), RpcError>> {
         for registered in [false, true] {
             // What is told to the server is what is left.
@@ -208,7 +213,7 @@ impl<T: Transport, K: Timekeeper + Clone> BrpcClient<T, K> {
             call = back;
             // Room that came before the registration wakes nobody: it is looked for once more.
             if !registered {
-                self.desk.await_room(cx);
+                room.await_room(cx);
             }
         }
         *waiting = Some(call);

@@ -231,7 +231,11 @@ impl<T: Transport, K: Timekeeper> Exchange<T, K> {
             }
             Err(status) => Reply::status(to, status),
         }));
+        let mut room = self.desk.room();
         let sent = poll_fn(|cx| {
+            if !room.may_try(cx) {
+                return Poll::Pending;
+            }
             // Polled further only while the reply is here.
             let Some(mut reply) = waiting.take() else { return Poll::Ready(Err(ReplyError::Ended)) };
             for registered in [false, true] {
@@ -252,7 +256,7 @@ impl<T: Transport, K: Timekeeper> Exchange<T, K> {
                 reply = back;
                 // Room that came before the registration wakes nobody: it is looked for once more.
                 if !registered {
-                    self.desk.await_room(cx);
+                    room.await_room(cx);
                 }
             }
             waiting = Some(reply);

@@ -10,6 +10,7 @@
 mod events;
 mod handle;
 mod io;
+mod opening;
 mod options;
 mod table;
 
@@ -21,11 +22,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use duologue_core::driver::{Timekeeper, Transport};
-use duologue_core::streams::{Multiplex, OpenError, StreamEnd, StreamEvent, StreamId};
+use duologue_core::streams::{Multiplex, StreamEnd, StreamEvent, StreamId};
 use duologue_core::{CloseIntent, Closed, Code, Event, Protocol, Session};
 
 use crate::connection::Connection;
 use crate::hub::lock;
+use crate::line::Line;
 use crate::open::Open;
 
 use events::Told;
@@ -60,7 +62,7 @@ pub(crate) struct Inner<P: Multiplex, T: Transport, K: Timekeeper> {
     streams: Table,
     incoming: VecDeque<StreamId>,
     acceptors: Vec<Waker>,
-    openers: Vec<Waker>,
+    openers: Line,
     enders: Vec<Waker>,
     task: Option<Waker>,
     /// Connection handles and stream handles.
@@ -115,7 +117,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
             streams: Table::default(),
             incoming: VecDeque::new(),
             acceptors: Vec::new(),
-            openers: Vec::new(),
+            openers: Line::default(),
             enders: Vec::new(),
             task: None,
             handles: 1,
@@ -125,41 +127,6 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
         };
         let shared = Arc::new(Shared { inner: Mutex::new(inner), options });
         (Self { shared: Arc::clone(&shared) }, MuxTask { shared })
-    }
-
-    /// Opens a stream, waiting for a place if there are too many. Cancel-safe.
-    ///
-    /// # Errors
-    /// No stream can be opened on this connection any more.
-    pub async fn open(&self) -> Result<MuxStream<P, T, K>, OpenError> {
-        poll_fn(|cx| self.poll_open(cx)).await
-    }
-
-    /// As [`open`](Self::open), as a poll.
-    pub fn poll_open(&self, cx: &mut Context<'_>) -> Poll<Result<MuxStream<P, T, K>, OpenError>> {
-        let opened = self.shared.act(|inner| {
-            if inner.over {
-                return Some(Err(OpenError::Ended));
-            }
-            let now = inner.open.now();
-            let opened = inner.open.protocol_mut().open(now);
-            match opened {
-                Ok(id) => {
-                    inner.adopt(id);
-                    Some(Ok(id))
-                }
-                Err(OpenError::TooMany { .. } | OpenError::NoSlot { .. }) => {
-                    enlist(&mut inner.openers, cx.waker());
-                    None
-                }
-                Err(refused) => Some(Err(refused)),
-            }
-        });
-        match opened {
-            Some(Ok(id)) => Poll::Ready(Ok(MuxStream::new(Arc::clone(&self.shared), id))),
-            Some(Err(refused)) => Poll::Ready(Err(refused)),
-            None => Poll::Pending,
-        }
     }
 
     /// The next stream that the peer opened; `None` once the connection ended. Cancel-safe.
@@ -366,7 +333,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
                     self.forget_if_unused(id);
                 }
             }
-            StreamEvent::CanOpen | StreamEvent::Draining => wakes.0.append(&mut self.openers),
+            StreamEvent::CanOpen | StreamEvent::Draining => self.call_openers(wakes),
             _ => {}
         }
     }
@@ -386,7 +353,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
         }
         self.told.over(wakes);
         wakes.0.append(&mut self.acceptors);
-        wakes.0.append(&mut self.openers);
+        self.openers.call_all(&mut wakes.0);
         wakes.0.append(&mut self.enders);
     }
 }

@@ -243,6 +243,8 @@ impl Protocol for WebSocket {
     type Timer = NoTimers;
     type Violation = Violation;
 
+    const TIMED: bool = false;
+
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         match &mut self.opening {
             Some(opening) => opening.start(cx),
