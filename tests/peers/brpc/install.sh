@@ -3,7 +3,9 @@
 #
 #     install.sh [FOLDER]     default: $CARGO_TARGET_DIR/peers/brpc, or target/peers/brpc
 set -eu
-root=$(cd "$(dirname "$0")/../../.." && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../../.." && pwd)
+. "$here/../certificates.sh"
 folder=${1:-${CARGO_TARGET_DIR:-$root/target}/peers/brpc}
 if [ ! -f "$folder/installed" ]; then
     mkdir -p "$folder"

@@ -16,6 +16,7 @@ chromium="${CHROMIUM:-$(command -v chromium || command -v chromium-browser)}" ||
 if [ "${1:-}" != "--built" ]; then
     cargo build --release -q -p duologue-tokio --example http_server || exit 1
 fi
+. tests/peers/certificates.sh
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 (cd "$work" && echo '{ "private": true }' > package.json && timeout 120 npm install --silent --no-audit --no-fund playwright-core@1) \

@@ -12,11 +12,11 @@ target=${CARGO_TARGET_DIR:-$root/target}
 CHROMIUM=${CHROMIUM:-$(command -v chromium || true)}
 if [ -z "$CHROMIUM" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing chromium"
-    timeout 300 apt-get install -y -qq chromium >/dev/null 2>&1 || true
+    (timeout 120 apt-get -qq update && timeout 300 apt-get install -y -qq chromium) >/dev/null 2>&1 || true
     CHROMIUM=$(command -v chromium || true)
 fi
 [ -n "$CHROMIUM" ] || { echo "skipped: no browser is here and none can be installed (apt-get install chromium)" && exit 0; }
-folder=$(sh "$here/install.sh") || { [ $? = 75 ] && echo "skipped: no registry" && exit 0; exit 1; }
+folder=$(sh "$here/install.sh" npm) || { [ $? = 75 ] && echo "skipped: no registry" && exit 0; exit 1; }
 export CHROMIUM NODE_FOLDER="$folder"
 (cd "$root" && cargo build --quiet --release -p duologue-tokio --example websocket_chat)
 log=$(mktemp)

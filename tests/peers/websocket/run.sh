@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 out=${1:-$target/conformance/websocket}
-kosoku=$(sh "$here/install.sh")/bin/kosoku
+kosoku=$(sh "$here/install.sh" pypi)/bin/kosoku
 examples=$target/release/examples
 # In 13.2, 13.5 and 13.6 a fuzzing server grants only an offer with client_no_context_takeover: a client runs them apart.
 if [ "${DEFLATE:-smoke}" = all ]; then
