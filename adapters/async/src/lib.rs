@@ -19,6 +19,7 @@ mod reconnecting;
 mod redial;
 mod server;
 mod socket;
+mod send;
 mod split;
 mod stream;
 #[cfg(feature = "streams")]

@@ -48,7 +48,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     }
 
     /// An event that is there without any input or output.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_ready(&mut self) -> Option<EventOf<P>> {
         if !self.early.is_empty() {
             return self.early.pop_front();
