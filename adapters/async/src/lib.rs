@@ -17,9 +17,9 @@ pub mod pool;
 mod pooled;
 mod reconnecting;
 mod redial;
+mod send;
 mod server;
 mod socket;
-mod send;
 mod split;
 mod stream;
 #[cfg(feature = "streams")]

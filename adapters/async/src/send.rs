@@ -33,11 +33,7 @@ type Sent<C> = Poll<Result<(), SendError<C>>>;
 impl<P: Protocol, T: Transport, K: Timekeeper + Clone> Connection<P, T, K> {
     /// Queues the command of `sending`, and leaves the transmission to somebody else.
     #[inline(always)]
-    pub(crate) fn poll_feed(
-        &mut self,
-        cx: &mut Context<'_>,
-        sending: &mut Sending<P::Command, K>,
-    ) -> Sent<P::Command> {
+    pub(crate) fn poll_feed(&mut self, cx: &mut Context<'_>, sending: &mut Sending<P::Command, K>) -> Sent<P::Command> {
         match std::mem::replace(sending, Sending::Done) {
             Sending::Fresh(command) => match self.open.send(command) {
                 Ok(()) => Poll::Ready(Ok(())),
@@ -50,11 +46,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper + Clone> Connection<P, T, K> {
 
     /// Queues the command of `sending`, and transmits once unless further messages wait to be taken.
     #[inline(always)]
-    pub(crate) fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        sending: &mut Sending<P::Command, K>,
-    ) -> Sent<P::Command> {
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, sending: &mut Sending<P::Command, K>) -> Sent<P::Command> {
         match self.poll_feed(cx, sending) {
             Poll::Ready(Ok(())) => {
                 if !self.driver().session().has_message() {
