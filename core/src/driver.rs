@@ -178,7 +178,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// An event that is there already, without any input or output.
-    #[inline]
+    #[inline(always)]
     pub fn next_ready(&mut self) -> Option<Event<P::Event, P::Violation>> {
         if !self.session.has_event() {
             return None;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use duologue_core::driver::{Driver, Timekeeper, Transport};
 use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session};
 
-use crate::connect::within;
 use crate::error::SendError;
 use crate::open::Open;
+use crate::send::Sending;
 use crate::split::{RecvHalf, SendHalf, split};
 
 /// Rounds of input and output beside a handler's work before other tasks get their turn.
@@ -29,7 +29,22 @@ const DRIVES: usize = 32;
 pub struct Connection<P: Protocol, T: Transport, K: Timekeeper> {
     /// On the heap: a future keeps what it was given twice over, once as an argument and once as its own.
     pub(crate) open: Box<Open<P, T, K>>,
-    send_within: Duration,
+    pub(crate) send_within: Duration,
+}
+
+/// As [`poll_fn`], and made part of whoever awaits it: a message then lies where it is used, and is not moved there.
+pub(crate) struct PollNow<F>(pub(crate) F);
+
+/// Nothing in it is ever pinned.
+impl<F> Unpin for PollNow<F> {}
+
+impl<R, F: FnMut(&mut Context<'_>) -> Poll<R>> Future for PollNow<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        (self.0)(cx)
+    }
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> fmt::Debug for Connection<P, T, K> {
@@ -45,12 +60,16 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     }
 
     /// The next event; `None` after [`Event::Closed`]. Cancel-safe: dropping the future loses nothing.
-    pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
-        poll_fn(|cx| self.poll_next_event(cx)).await
+    pub fn next_event(&mut self) -> impl Future<Output = Option<Event<P::Event, P::Violation>>> {
+        PollNow(|cx: &mut Context<'_>| {
+            // What came with an earlier read needs nothing of the connection.
+            let ready = self.next_ready();
+            if ready.is_some() { Poll::Ready(ready) } else { self.poll_next_event(cx) }
+        })
     }
 
     /// The next event if it is there already: without waiting, and without any input or output.
-    #[inline]
+    #[inline(always)]
     pub fn next_ready(&mut self) -> Option<Event<P::Event, P::Violation>> {
         self.open.next_ready()
     }
@@ -66,85 +85,24 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     ///
     /// # Errors
     /// The command comes back: see [`SendError`].
-    pub async fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    pub fn send(&mut self, command: P::Command) -> impl Future<Output = Result<(), SendError<P::Command>>>
     where
         K: Clone,
     {
-        if let Err(refused) = self.open.send(command) {
-            self.feed_refused(refused).await?;
-        }
-        poll_fn(|cx| self.poll_write_unless_more(cx)).await;
-        Ok(())
-    }
-
-    /// Transmits once, unless further messages wait to be taken.
-    pub(crate) fn poll_write_unless_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.driver().session().has_message() {
-            self.open.poll_write_once(cx);
-        }
-        Poll::Ready(())
+        let mut sending = Sending::Fresh(command);
+        PollNow(move |cx: &mut Context<'_>| self.poll_send(cx, &mut sending))
     }
 
     /// Queues a command, waiting for room, and leaves the transmission to the next poll of this connection.
     ///
     /// # Errors
     /// The command comes back: see [`SendError`].
-    pub async fn feed(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    pub fn feed(&mut self, command: P::Command) -> impl Future<Output = Result<(), SendError<P::Command>>>
     where
         K: Clone,
     {
-        match self.open.send(command) {
-            Ok(()) => Ok(()),
-            Err(refused) => self.feed_refused(refused).await,
-        }
-    }
-
-    /// On the heap, for it is rare and large.
-    pub(crate) fn feed_refused(
-        &mut self,
-        refused: duologue_core::SendError<P::Command>,
-    ) -> Pin<Box<impl Future<Output = Result<(), SendError<P::Command>>>>>
-    where
-        K: Clone,
-    {
-        Box::pin(async move {
-            if refused.is_temporary() { self.wait_for_room(refused.into_command()).await } else { Err(refused.into()) }
-        })
-    }
-
-    async fn wait_for_room(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
-    where
-        K: Clone,
-    {
-        let mut command = Some(command);
-        let clock = self.driver().timekeeper().clone();
-        let deadline = clock.now().after(self.send_within);
-        let sent = within(
-            clock,
-            deadline,
-            poll_fn(|cx| {
-                loop {
-                    // Polled only while the command is here.
-                    let Some(waiting) = command.take() else { return Poll::Ready(Ok(())) };
-                    match self.open.send(waiting) {
-                        Ok(()) => return Poll::Ready(Ok(())),
-                        Err(refused) if refused.is_temporary() => command = Some(refused.into_command()),
-                        Err(refused) => return Poll::Ready(Err(refused)),
-                    }
-                    if self.open.poll_progress(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-            }),
-        )
-        .await;
-        match (sent, command) {
-            (Some(Ok(())), _) => Ok(()),
-            (Some(Err(refused)), _) => Err(refused.into()),
-            (None, Some(command)) => Err(SendError::TimedOut { command, waited: self.send_within }),
-            // The deadline cannot pass while the command is with the session.
-            (None, None) => Ok(()),
-        }
+        let mut sending = Sending::Fresh(command);
+        PollNow(move |cx: &mut Context<'_>| self.poll_feed(cx, &mut sending))
     }
 
     /// Lets the connection go on while `work` is done: what is queued leaves, what comes is read as far as the limits

@@ -19,6 +19,7 @@ pub mod pool;
 mod pooled;
 mod reconnecting;
 mod redial;
+mod send;
 mod server;
 mod socket;
 mod split;

@@ -17,24 +17,62 @@ pub(crate) type EventOf<P> = Event<<P as Protocol>::Event, <P as Protocol>::Viol
 /// stream for a complete one.
 pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper> {
     driver: Driver<P, T, K>,
-    /// Events that came while connecting.
-    pub(crate) early: VecDeque<EventOf<P>>,
-    /// A command that the sink accepted and the session has no room for yet. It goes before any other.
-    pub(crate) parked: Option<P::Command>,
+    /// What is rare; idle connections weigh less without it.
+    aside: Option<Box<Aside<P>>>,
     /// How the session ended, once that was told.
     end: Option<Box<Closed<P::Violation>>>,
 }
 
+/// What waits in front of the session.
+struct Aside<P: Protocol> {
+    /// Events that came while connecting.
+    early: VecDeque<EventOf<P>>,
+    /// A command that the sink accepted and the session has no room for yet. It goes before any other.
+    parked: Option<P::Command>,
+}
+
 impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     pub(crate) const fn new(driver: Driver<P, T, K>) -> Self {
-        Self { driver, early: VecDeque::new(), parked: None, end: None }
+        Self { driver, aside: None, end: None }
+    }
+
+    fn aside(&mut self) -> &mut Aside<P> {
+        self.aside.get_or_insert_with(|| Box::new(Aside { early: VecDeque::new(), parked: None }))
+    }
+
+    /// Events that came while connecting and were not taken yet.
+    pub(crate) fn early(&self) -> usize {
+        self.aside.as_ref().map_or(0, |aside| aside.early.len())
+    }
+
+    pub(crate) fn push_early(&mut self, event: EventOf<P>) {
+        self.aside().early.push_back(event);
+    }
+
+    #[inline]
+    fn pop_early(&mut self) -> Option<EventOf<P>> {
+        self.aside.as_mut()?.early.pop_front()
+    }
+
+    /// Whether the sink's command waits.
+    #[inline]
+    pub(crate) fn is_parked(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.parked.is_some())
+    }
+
+    pub(crate) fn park(&mut self, command: P::Command) {
+        self.aside().parked = Some(command);
+    }
+
+    pub(crate) fn take_parked(&mut self) -> Option<P::Command> {
+        self.aside.as_mut()?.parked.take()
     }
 
     /// The next event; `None` after the end.
     #[inline]
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
         loop {
-            if let Some(event) = self.early.pop_front() {
+            if let Some(event) = self.pop_early() {
                 return Poll::Ready(Some(event));
             }
             if let Poll::Ready(mut event) = self.driver.poll_event(cx) {
@@ -48,10 +86,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     }
 
     /// An event that is there without any input or output.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_ready(&mut self) -> Option<EventOf<P>> {
-        if !self.early.is_empty() {
-            return self.early.pop_front();
+        if self.early() > 0 {
+            return self.pop_early();
         }
         // A message is not the end, and is moved as little as possible: it is larger than what is done with it.
         if self.driver.session().has_message() {
@@ -72,7 +110,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
 
     #[cold]
     fn note_end(&mut self, closed: &mut Closed<P::Violation>) {
-        closed.unsent += u64::from(self.parked.take().is_some());
+        closed.unsent += u64::from(self.take_parked().is_some());
         self.end = Some(Box::new(closed.clone()));
     }
 
@@ -85,7 +123,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     #[inline(always)]
     pub(crate) fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
         // A command is large: the way of almost all of them moves it once.
-        if self.parked.is_none() {
+        if !self.is_parked() {
             return self.driver.send(command);
         }
         let command = self.after_parked(command)?;
@@ -95,16 +133,16 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// Lets a command pass if none is parked any more.
     #[inline]
     fn after_parked<C>(&mut self, command: C) -> Result<C, SendError<C>> {
-        let Some(first) = self.parked.take() else { return Ok(command) };
+        let Some(first) = self.take_parked() else { return Ok(command) };
         match self.driver.send(first) {
             Ok(()) => Ok(command),
             Err(refused) if refused.is_temporary() => Err(refused.map(|first| {
-                self.parked = Some(first);
+                self.park(first);
                 command
             })),
             // Sending is over; the other command will hear it too.
             Err(refused) => {
-                self.parked = Some(refused.into_command());
+                self.park(refused.into_command());
                 Ok(command)
             }
         }
@@ -112,7 +150,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
 
     /// Queues the parked command if it fits by now, and tells whether it did.
     pub(crate) fn unpark(&mut self) -> bool {
-        self.parked.is_some() && self.after_parked(()).is_ok() && self.parked.is_none()
+        self.is_parked() && self.after_parked(()).is_ok() && !self.is_parked()
     }
 
     /// Waits until everything queued was handed to the transport, or nothing more can be.
@@ -138,7 +176,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Open<P, T, K> {
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
         loop {
-            if let Some(event) = self.early.pop_front() {
+            if let Some(event) = self.pop_early() {
                 return Poll::Ready(Some(event));
             }
             if let Poll::Ready(mut event) = self.driver.poll_handle(cx, reply_room, handler) {
@@ -167,7 +205,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Drop for Open<P, T, K> {
         let _ = self.poll_flush(&mut cx);
         let Interest { event: _, read: _, write, shutdown_write, release: _, deadline: _ } = self.session().interest();
         let stats = self.session().stats();
-        if write || shutdown_write || self.parked.is_some() || stats.accepted != stats.flushed {
+        if write || shutdown_write || self.is_parked() || stats.accepted != stats.flushed {
             self.driver.abort(Code(0));
             let _ = self.driver.poll_flush(&mut cx);
         }

@@ -81,11 +81,13 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 
 /// Takes each message and sends it back. The answers to everything that was read at once leave in one write.
 async fn echo_owned(mut connection: Served<WebSocket>) {
-    while let Some(event) = connection.next_event().await {
-        let answer = match event {
-            SessionEvent::App(Event::Text(text)) => Command::Text(text),
-            SessionEvent::App(Event::Binary(bytes)) => Command::Binary(bytes),
-            _ => continue,
+    loop {
+        // What a `while let` looks at is kept until its body is over, and moved there first; this is not.
+        let answer = match connection.next_event().await {
+            Some(SessionEvent::App(Event::Text(text))) => Command::Text(text),
+            Some(SessionEvent::App(Event::Binary(bytes))) => Command::Binary(bytes),
+            Some(_) => continue,
+            None => return,
         };
         if connection.send(answer).await.is_err() {
             connection.start_close(CloseIntent::Flush(Code(1011)));

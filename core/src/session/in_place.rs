@@ -93,13 +93,6 @@ impl<P: InPlace> Session<P> {
         handled
     }
 
-    #[inline(always)]
-    fn took_message(&mut self) {
-        self.events += 1;
-        self.stuck = 0;
-        self.part_since = None;
-    }
-
     /// Hands a message to the handler, or tells what there was instead.
     #[inline(never)]
     fn handle_one<H>(&mut self, now: Instant, handler: &mut H) -> Option<Result<NoMessage, P::Violation>>

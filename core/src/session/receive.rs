@@ -25,6 +25,23 @@ impl<P: Protocol> Session<P> {
             self.writable = false;
             return Some(Event::Writable);
         }
+        if self.event.is_some() && self.late.is_empty() && self.may_decode_ahead() {
+            // The next message is made before this one is moved: what is moved twice costs as much as decoding it.
+            let next = self.protocol.decode_short(&mut self.rx);
+            if next.is_some() {
+                self.took_message();
+                let event = core::mem::replace(&mut self.event, next);
+                if self.is_unsettled() {
+                    self.settle(now);
+                }
+                return event.map(Event::App);
+            }
+        }
+        self.poll_event_long(now)
+    }
+
+    #[inline(never)]
+    fn poll_event_long(&mut self, now: Instant) -> Option<Event<P::Event, P::Violation>> {
         if let Some(event) = self.event.take().or_else(|| self.late.pop_front()) {
             self.events += 1;
             self.decode_ahead(now);
@@ -68,7 +85,6 @@ impl<P: Protocol> Session<P> {
     pub(super) fn decode_ahead(&mut self, now: Instant) {
         // Messages that timers made meanwhile are taken before further ones of a peer that never pauses.
         while self.event.is_none() && self.late.is_empty() && self.can_decode() && !self.is_in_place() {
-            // Stored as it comes: moving it once more is what costs most here.
             self.event = self.protocol.decode_short(&mut self.rx);
             if self.event.is_none() {
                 self.decode_one(now);
@@ -77,6 +93,18 @@ impl<P: Protocol> Session<P> {
                 self.part_since = None;
             }
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn took_message(&mut self) {
+        self.events += 1;
+        self.stuck = 0;
+        self.part_since = None;
+    }
+
+    #[inline(always)]
+    fn may_decode_ahead(&self) -> bool {
+        self.can_decode() && !self.is_in_place()
     }
 
     #[inline(never)]

@@ -91,6 +91,7 @@ pub(super) enum Call {
 
 impl Place {
     /// A byte moved.
+    #[inline]
     pub(super) fn touch(&self, at: Instant) {
         self.active.store(at.as_nanos(), Ordering::Relaxed);
     }
@@ -104,11 +105,13 @@ impl Place {
     }
 
     /// The server drains, and has said so to this connection.
+    #[inline]
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
     /// Whether the server wants anything: to be asked as often as one likes.
+    #[inline]
     pub(super) fn is_called(&self) -> bool {
         self.called.load(Ordering::Relaxed)
     }

@@ -13,7 +13,9 @@ use duologue_core::{CloseIntent, Code, Event, InPlace, Protocol, Replies};
 use super::Runtime;
 use super::seats::{Call, Known, Place, Seat};
 use crate::Connection;
+use crate::connection::PollNow;
 use crate::error::SendError;
+use crate::send::Sending;
 
 type ConnectionOf<P, R> = Connection<P, <R as Runtime>::Transport, <R as Runtime>::Clock>;
 
@@ -65,15 +67,17 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     }
 
     /// As [`Connection::next_event`]. Cancel-safe.
-    pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
-        // What came with an earlier read costs no waker.
-        if !self.seat.place.is_called() {
-            let ready = self.connection.next_ready();
-            if ready.is_some() {
-                return ready;
+    pub fn next_event(&mut self) -> impl Future<Output = Option<Event<P::Event, P::Violation>>> {
+        PollNow(|cx: &mut Context<'_>| {
+            // What came with an earlier read costs no waker.
+            if !self.seat.place.is_called() {
+                let ready = self.connection.next_ready();
+                if ready.is_some() {
+                    return Poll::Ready(ready);
+                }
             }
-        }
-        poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))).await
+            self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))
+        })
     }
 
     /// As [`Connection::handle`].
@@ -89,29 +93,30 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     ///
     /// # Errors
     /// As [`Connection::send`].
-    pub async fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    pub fn send(&mut self, command: P::Command) -> impl Future<Output = Result<(), SendError<P::Command>>>
     where
         R::Clock: Clone,
     {
-        self.hear_drain();
-        // Not by `Connection::send`: each future within another keeps the command once more.
-        if let Err(refused) = self.connection.open.send(command) {
-            self.connection.feed_refused(refused).await?;
-        }
-        poll_fn(|cx| self.connection.poll_write_unless_more(cx)).await;
-        Ok(())
+        let mut sending = Sending::Fresh(command);
+        PollNow(move |cx: &mut Context<'_>| {
+            self.hear_drain();
+            self.connection.poll_send(cx, &mut sending)
+        })
     }
 
     /// As [`Connection::feed`], see [`send`](Self::send).
     ///
     /// # Errors
     /// As [`Connection::feed`].
-    pub async fn feed(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    pub fn feed(&mut self, command: P::Command) -> impl Future<Output = Result<(), SendError<P::Command>>>
     where
         R::Clock: Clone,
     {
-        self.hear_drain();
-        self.connection.feed(command).await
+        let mut sending = Sending::Fresh(command);
+        PollNow(move |cx: &mut Context<'_>| {
+            self.hear_drain();
+            self.connection.poll_feed(cx, &mut sending)
+        })
     }
 
     /// As [`Connection::drive_during`]: `None` also when the server needs the seat, or drains and the protocol has no part
@@ -136,8 +141,16 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
 
     /// A drain is heard before an answer is sent, so that the answer can say that it is the last. A protocol that has no
     /// part in it says its goodbye when events are next awaited, behind the answer.
+    #[inline]
     fn hear_drain(&mut self) {
-        if self.heard == Heard::Nothing && self.seat.place.is_draining() && self.connection.open.drain() {
+        if self.seat.place.is_draining() {
+            self.drain_first();
+        }
+    }
+
+    #[cold]
+    fn drain_first(&mut self) {
+        if self.heard == Heard::Nothing && self.connection.open.drain() {
             self.heard = Heard::Leave;
         }
     }

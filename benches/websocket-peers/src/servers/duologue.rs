@@ -24,8 +24,12 @@ fn server(listener: TcpListener, delivery: Delivery) -> (Server, Arc<ServerHands
 }
 
 async fn owned(mut connection: Served<WebSocket>) {
-    while let Some(event) = connection.next_event().await {
-        let SessionEvent::App(Event::Binary(data)) = event else { continue };
+    loop {
+        let data = match connection.next_event().await {
+            Some(SessionEvent::App(Event::Binary(data))) => data,
+            Some(_) => continue,
+            None => return,
+        };
         if connection.send(Command::Binary(data)).await.is_err() {
             return;
         }
