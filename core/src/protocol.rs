@@ -396,6 +396,13 @@ impl<P: Protocol> Cx<'_, P> {
         self.link.asked = true;
     }
 
+    /// The peer has promised to send nothing more, whatever follows: once our FIN has gone nobody lingers for it, and the
+    /// transport is let go at once. A byte that comes all the same takes the promise back. Of a peer that breaks it behind
+    /// our back the end may be a reset, so promise only what the wire protocol says.
+    pub fn waive_linger(&mut self) {
+        self.link.silent = true;
+    }
+
     /// Our side has said all that it can ever say: finishes as [`Session::finish`](crate::Session::finish), once this
     /// call is done.
     pub fn finish(&mut self) {
@@ -426,6 +433,8 @@ pub(crate) struct Link {
     pub(crate) awaits_command: bool,
     pub(crate) close: Option<Code>,
     pub(crate) finish: bool,
+    /// The peer has promised to send nothing more.
+    pub(crate) silent: bool,
     /// One of `established`, `close` and `finish` was set: one look instead of three.
     pub(crate) asked: bool,
 }
@@ -433,9 +442,18 @@ pub(crate) struct Link {
 /// What decides how a session goes on; `asked` only tells where to look.
 impl Hash for Link {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { established, listening, last_received, last_transmitted, awaits_command, close, finish, asked: _ } =
-            self;
-        (established, listening, last_received, last_transmitted, awaits_command, close, finish).hash(state);
+        let Self {
+            established,
+            listening,
+            last_received,
+            last_transmitted,
+            awaits_command,
+            close,
+            finish,
+            silent,
+            asked: _,
+        } = self;
+        (established, listening, last_received, last_transmitted, awaits_command, close, finish, silent).hash(state);
     }
 }
 
@@ -449,6 +467,7 @@ impl Link {
             awaits_command: false,
             close: None,
             finish: false,
+            silent: false,
             asked: false,
         }
     }

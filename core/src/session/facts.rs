@@ -45,6 +45,7 @@ impl<P: Protocol> Session<P> {
         }
         self.bytes_received += new as u64;
         self.link.last_received = now;
+        self.link.silent = false;
         self.probe_sent = None;
         if self.recv == RecvState::Open {
             self.starved = false;

@@ -50,7 +50,7 @@ impl Server {
             if let Some((len, raw)) = parse_at_once(rx, &limits) {
                 rx.advance(len);
                 self.skipped_blank = false;
-                return self.take_request(cx, raw);
+                return self.take_request(cx, rx, raw);
             }
         }
         check_request_line(rx, &self.scan, &limits)?;
@@ -60,20 +60,30 @@ impl Server {
         };
         self.skipped_blank = false;
         let raw = parse_request(head, &limits)?;
-        self.take_request(cx, raw)
+        self.take_request(cx, rx, raw)
     }
 
     /// A whole head is here.
     #[inline(always)]
-    fn take_request(&mut self, cx: &mut Cx<'_, Self>, raw: RawRequest) -> Result<Step<ServerEvent>, Violation> {
+    fn take_request(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        rx: &RecvBuf,
+        raw: RawRequest,
+    ) -> Result<Step<ServerEvent>, Violation> {
         let body = incoming(raw.facts.chunked, raw.facts.length);
         check_length(body, &self.settings.limits)?;
         let facts = &raw.facts;
         self.requests += 1;
         let mut keep_alive = if raw.http10 { facts.keep_alive && !facts.close } else { !facts.close };
+        let connect = raw.method == Method::CONNECT;
+        // RFC 9112, section 9.6: behind a request that says so the client sends no other. Nor anything else, but there are
+        // old ones that send an empty line behind content.
+        if !keep_alive && body == Incoming::Empty && !connect && !facts.upgrade && rx.is_empty() {
+            cx.waive_linger();
+        }
         keep_alive &= self.requests < self.settings.requests;
         self.last_request |= !keep_alive;
-        let connect = raw.method == Method::CONNECT;
         let exchange = Exchange {
             head: raw.method == Method::HEAD,
             connect,
