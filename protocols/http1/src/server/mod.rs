@@ -207,19 +207,19 @@ impl Protocol for Server {
     #[inline]
     fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<ServerEvent>, Violation> {
         self.taken(cx);
-        let step = match (self.violation, self.reading) {
-            (Some(violation), _) => Err(violation),
+        let step = match (&self.violation, &self.reading) {
+            (Some(violation), _) => Err(*violation),
             (None, Reading::Head) => self.decode_head(cx, rx),
-            (None, Reading::Body(body)) => self.decode_body(cx, rx, body),
+            (None, Reading::Body(body)) => {
+                let body = *body;
+                self.decode_body(cx, rx, body)
+            }
             (None, Reading::Upgraded | Reading::Nothing) => Ok(self.leave(cx, rx)),
         };
+        self.untaken = matches!(step, Ok(Step::Event(_)));
         match step {
-            Ok(Step::Event(event)) => {
-                self.untaken = true;
-                Ok(Step::Event(event))
-            }
             Err(violation) => self.refuse(cx, violation),
-            other => other,
+            step => step,
         }
     }
 
