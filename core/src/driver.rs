@@ -205,6 +205,17 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         self.session.send(now, command)
     }
 
+    /// As [`send`](Self::send), see [`Session::send_from`].
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    #[inline(always)]
+    pub fn send_from(&mut self, command: &mut Option<P::Command>) -> Result<(), SendError<()>> {
+        let now = self.send_time();
+        self.lend_send();
+        self.session.send_from(now, command)
+    }
+
     /// As [`Session::protocol_mut`]. What it makes due is transmitted when the driver is next polled.
     pub fn protocol_mut(&mut self) -> ProtocolMut<'_, P> {
         let now = self.send_time();

@@ -64,6 +64,20 @@ pub trait Protocol: Sized {
     /// The command comes back, with the room it needs or with what is wrong with it.
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: Self::Command) -> Result<(), Refused<Self::Command>>;
 
+    /// As [`command`](Self::command), from where its owner keeps it: taken if it is accepted, left if it is refused. For
+    /// protocols whose commands are large, which cost more to move through all layers than to encode where they lie.
+    ///
+    /// # Errors
+    /// What is wrong with the command.
+    #[inline(always)]
+    fn command_from(&mut self, cx: &mut Cx<'_, Self>, command: &mut Option<Self::Command>) -> Result<(), Refusal> {
+        let Some(taken) = command.take() else { return Ok(()) };
+        self.command(cx, taken).map_err(|refused| {
+            *command = Some(refused.command);
+            refused.why
+        })
+    }
+
     /// A timer of [`Timer`](Self::Timer) came. It is disarmed before the call.
     ///
     /// # Errors

@@ -66,15 +66,19 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     ///
     /// # Errors
     /// The command comes back: see [`SendError`].
-    pub async fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    pub fn send(&mut self, command: P::Command) -> impl Future<Output = Result<(), SendError<P::Command>>>
     where
         K: Clone,
     {
-        if let Err(refused) = self.open.send(command) {
-            self.feed_refused(refused).await?;
+        // A command may be large: the future keeps it where it was captured.
+        let mut command = Some(command);
+        async move {
+            if let Err(why) = self.open.send_from(&mut command) {
+                self.feed_refused(&mut command, why).await?;
+            }
+            poll_fn(|cx| self.poll_write_unless_more(cx)).await;
+            Ok(())
         }
-        poll_fn(|cx| self.poll_write_unless_more(cx)).await;
-        Ok(())
     }
 
     /// Transmits once, unless further messages wait to be taken.
@@ -93,58 +97,43 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     where
         K: Clone,
     {
-        match self.open.send(command) {
+        let mut command = Some(command);
+        match self.open.send_from(&mut command) {
             Ok(()) => Ok(()),
-            Err(refused) => self.feed_refused(refused).await,
+            Err(why) => self.feed_refused(&mut command, why).await,
         }
     }
 
-    /// On the heap, for it is rare and large.
-    pub(crate) fn feed_refused(
-        &mut self,
-        refused: duologue_core::SendError<P::Command>,
-    ) -> Pin<Box<impl Future<Output = Result<(), SendError<P::Command>>>>>
+    /// Waits for room for a command that was refused for want of it. On the heap, for it is rare and large.
+    pub(crate) fn feed_refused<'a>(
+        &'a mut self,
+        command: &'a mut Option<P::Command>,
+        mut why: duologue_core::SendError<()>,
+    ) -> Pin<Box<impl Future<Output = Result<(), SendError<P::Command>>> + 'a>>
     where
         K: Clone,
     {
         Box::pin(async move {
-            if refused.is_temporary() { self.wait_for_room(refused.into_command()).await } else { Err(refused.into()) }
-        })
-    }
-
-    async fn wait_for_room(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
-    where
-        K: Clone,
-    {
-        let mut command = Some(command);
-        let clock = self.driver().timekeeper().clone();
-        let deadline = clock.now().after(self.send_within);
-        let sent = within(
-            clock,
-            deadline,
-            poll_fn(|cx| {
-                loop {
-                    // Polled only while the command is here.
-                    let Some(waiting) = command.take() else { return Poll::Ready(Ok(())) };
-                    match self.open.send(waiting) {
-                        Ok(()) => return Poll::Ready(Ok(())),
-                        Err(refused) if refused.is_temporary() => command = Some(refused.into_command()),
-                        Err(refused) => return Poll::Ready(Err(refused)),
-                    }
+            let clock = self.driver().timekeeper().clone();
+            let deadline = clock.now().after(self.send_within);
+            let settled = poll_fn(|cx| {
+                while command.is_some() && why.is_temporary() {
                     if self.open.poll_progress(cx).is_pending() {
                         return Poll::Pending;
                     }
+                    if let Err(other) = self.open.send_from(command) {
+                        why = other;
+                    }
                 }
-            }),
-        )
-        .await;
-        match (sent, command) {
-            (Some(Ok(())), _) => Ok(()),
-            (Some(Err(refused)), _) => Err(refused.into()),
-            (None, Some(command)) => Err(SendError::TimedOut { command, waited: self.send_within }),
-            // The deadline cannot pass while the command is with the session.
-            (None, None) => Ok(()),
-        }
+                Poll::Ready(())
+            });
+            let in_time = within(clock, deadline, settled).await.is_some();
+            match command.take() {
+                None => Ok(()),
+                Some(command) if in_time => Err(why.map(|()| command).into()),
+                Some(command) => Err(SendError::TimedOut { command, waited: self.send_within }),
+            }
+        })
     }
 
     /// Lets the connection go on while `work` is done: what is queued leaves, what comes is read as far as the limits

@@ -84,12 +84,17 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// Queues a command, after the parked one.
     #[inline(always)]
     pub(crate) fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
-        // A command is large: the way of almost all of them moves it once.
-        if self.parked.is_none() {
-            return self.driver.send(command);
-        }
         let command = self.after_parked(command)?;
         self.driver.send(command)
+    }
+
+    /// Queues a command from where it lies, after the parked one.
+    #[inline(always)]
+    pub(crate) fn send_from(&mut self, command: &mut Option<P::Command>) -> Result<(), SendError<()>> {
+        if self.parked.is_some() {
+            self.after_parked(())?;
+        }
+        self.driver.send_from(command)
     }
 
     /// Lets a command pass if none is parked any more.

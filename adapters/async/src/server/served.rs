@@ -89,17 +89,21 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     ///
     /// # Errors
     /// As [`Connection::send`].
-    pub async fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>>
+    pub fn send(&mut self, command: P::Command) -> impl Future<Output = Result<(), SendError<P::Command>>>
     where
         R::Clock: Clone,
     {
-        self.hear_drain();
-        // Not by `Connection::send`: each future within another keeps the command once more.
-        if let Err(refused) = self.connection.open.send(command) {
-            self.connection.feed_refused(refused).await?;
+        // A command may be large: the future keeps it where it was captured. Not by `Connection::send`: each future within
+        // another keeps it once more.
+        let mut command = Some(command);
+        async move {
+            self.hear_drain();
+            if let Err(why) = self.connection.open.send_from(&mut command) {
+                self.connection.feed_refused(&mut command, why).await?;
+            }
+            poll_fn(|cx| self.connection.poll_write_unless_more(cx)).await;
+            Ok(())
         }
-        poll_fn(|cx| self.connection.poll_write_unless_more(cx)).await;
-        Ok(())
     }
 
     /// As [`Connection::feed`], see [`send`](Self::send).

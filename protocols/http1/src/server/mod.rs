@@ -19,7 +19,7 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 use duologue_core::{
-    Cause, CloseStep, Config, Cx, EofAction, Fault, OnPeerFinish, Protocol, RecvBuf, Refused, Step, TimeoutReason,
+    Cause, CloseStep, Config, Cx, EofAction, Fault, OnPeerFinish, Protocol, RecvBuf, Refusal, Refused, Step, TimeoutReason,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -173,6 +173,21 @@ impl Server {
         self.exchanges.len() - usize::from(matches!(self.reading, Reading::Body(_)) && !self.exchanges.is_empty())
     }
 
+    #[inline]
+    fn say(&mut self, cx: &mut Cx<'_, Self>, command: &ServerCommand) -> Result<(), Refusal> {
+        match command {
+            ServerCommand::Respond(response) => self.respond(cx, response),
+            ServerCommand::Data(data) => self.data(cx, data),
+            ServerCommand::End(trailers) => self.end(cx, trailers.as_ref()),
+            ServerCommand::Continue => self.say_continue(cx),
+            ServerCommand::Interim(response) => self.interim(cx, response),
+            ServerCommand::Drain => {
+                self.wind_down(cx);
+                Ok(())
+            }
+        }
+    }
+
     /// The status that tells the client why the session ends, where it would be taken for the answer to the right
     /// request.
     fn last_words(&self, cause: &Cause<Violation>) -> Option<StatusCode> {
@@ -246,18 +261,16 @@ impl Protocol for Server {
 
     #[inline]
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: ServerCommand) -> Result<(), Refused<ServerCommand>> {
-        let written = match &command {
-            ServerCommand::Respond(response) => self.respond(cx, response),
-            ServerCommand::Data(data) => self.data(cx, data),
-            ServerCommand::End(trailers) => self.end(cx, trailers.as_ref()),
-            ServerCommand::Continue => self.say_continue(cx),
-            ServerCommand::Interim(response) => self.interim(cx, response),
-            ServerCommand::Drain => {
-                self.wind_down(cx);
-                Ok(())
-            }
-        };
-        written.map_err(|why| Refused::new(command, why))
+        self.say(cx, &command).map_err(|why| Refused::new(command, why))
+    }
+
+    #[inline]
+    fn command_from(&mut self, cx: &mut Cx<'_, Self>, command: &mut Option<ServerCommand>) -> Result<(), Refusal> {
+        if let Some(said) = command {
+            self.say(cx, said)?;
+            *command = None;
+        }
+        Ok(())
     }
 
     fn timer(&mut self, cx: &mut Cx<'_, Self>, timer: Timer) -> Result<Step<ServerEvent>, Fault<Violation>> {
