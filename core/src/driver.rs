@@ -150,6 +150,36 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         self.yield_now(cx)
     }
 
+    /// Drives until there is an event, for [`take_ready`](Self::take_ready); ready too after the end. An event is large: it
+    /// is moved less if it is taken where it is wanted.
+    #[inline]
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.session.has_event() {
+            self.send_time();
+            return Poll::Ready(());
+        }
+        for _ in 0..ROUNDS {
+            if self.session.is_over() {
+                return Poll::Ready(());
+            }
+            let round = self.round(cx);
+            if self.session.has_event() {
+                return Poll::Ready(());
+            }
+            match round {
+                Round::Moved => {}
+                Round::Written | Round::Blocked => return Poll::Pending,
+            }
+        }
+        self.yield_now(cx)
+    }
+
+    /// The event that [`poll_ready`](Self::poll_ready) was ready for, at the time when it was.
+    #[inline]
+    pub fn take_ready(&mut self) -> Option<Event<P::Event, P::Violation>> {
+        if self.session.has_event() { self.session.poll_event(self.now) } else { None }
+    }
+
     /// An event that is there already, without any input or output.
     #[inline]
     pub fn next_ready(&mut self) -> Option<Event<P::Event, P::Violation>> {

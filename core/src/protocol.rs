@@ -42,6 +42,13 @@ pub trait Protocol: Sized {
         None
     }
 
+    /// Asked in place of [`decode`](Self::decode) while nothing is buffered. True: it would say [`Step::NeedMore`] with a
+    /// `hint` of 0, and do nothing with its context. False, the default: it is called.
+    #[inline(always)]
+    fn needs_bytes(&mut self) -> bool {
+        false
+    }
+
     /// Takes at most one message off the front of `rx`. Called again while it returns [`Step::Progress`], and
     /// after a [`Step::Event`] was taken by the application. Work per call is bounded by `rx`.
     ///

@@ -46,7 +46,13 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
 
     /// The next event; `None` after [`Event::Closed`]. Cancel-safe: dropping the future loses nothing.
     pub async fn next_event(&mut self) -> Option<Event<P::Event, P::Violation>> {
-        poll_fn(|cx| self.poll_next_event(cx)).await
+        loop {
+            poll_fn(|cx| self.open.poll_ready(cx)).await;
+            let event = self.open.take_ready();
+            if event.is_some() || self.session().is_over() {
+                return event;
+            }
+        }
     }
 
     /// The next event if it is there already: without waiting, and without any input or output.

@@ -47,6 +47,34 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
         }
     }
 
+    /// Drives until there is an event for [`take_ready`](Self::take_ready), or after the end.
+    #[inline]
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if !self.early.is_empty() || self.driver.poll_ready(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !self.unpark() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The event that [`poll_ready`](Self::poll_ready) was ready for.
+    #[inline]
+    pub(crate) fn take_ready(&mut self) -> Option<EventOf<P>> {
+        if !self.early.is_empty() {
+            return self.early.pop_front();
+        }
+        // As in `next_ready`.
+        if self.driver.session().has_message() {
+            return self.driver.take_ready();
+        }
+        let mut event = self.driver.take_ready();
+        self.note(&mut event);
+        event
+    }
+
     /// An event that is there without any input or output.
     #[inline]
     pub(crate) fn next_ready(&mut self) -> Option<EventOf<P>> {

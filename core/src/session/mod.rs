@@ -32,7 +32,7 @@ use crate::protocol::{Cx, Link, Protocol};
 use crate::recv_buf::RecvBuf;
 use crate::rng::Rng;
 use crate::send_queue::SendQueue;
-use crate::time::{Deadline, Instant, TimeoutReason};
+use crate::time::{Deadline, Instant, TimeoutReason, earlier};
 use crate::timers::Timers;
 
 pub use access::ProtocolMut;
@@ -312,17 +312,9 @@ impl<P: Protocol> Session<P> {
         if self.release.is_some() {
             return None;
         }
-        let mut earliest = Instant::MAX;
-        let mut any = false;
-        self.each_deadline(|deadline| {
-            any = true;
-            earliest = earliest.min(deadline.at);
-        });
-        for at in [self.timers.next_at(), self.protocol.deadline().map(|deadline| deadline.at)].into_iter().flatten() {
-            any = true;
-            earliest = earliest.min(at);
-        }
-        any.then_some(earliest)
+        let mut earliest = self.timers.next_at();
+        self.each_deadline(|deadline| earliest = earlier(earliest, Some(deadline.at)));
+        earlier(earliest, self.protocol.deadline().map(|deadline| deadline.at))
     }
 
     #[inline]

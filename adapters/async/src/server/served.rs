@@ -73,7 +73,13 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
                 return ready;
             }
         }
-        poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))).await
+        loop {
+            poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.open.poll_ready(cx))).await;
+            let event = self.connection.open.take_ready();
+            if event.is_some() || self.connection.session().is_over() {
+                return event;
+            }
+        }
     }
 
     /// As [`Connection::handle`].

@@ -220,6 +220,14 @@ impl Protocol for Server {
     }
 
     #[inline]
+    fn needs_bytes(&mut self) -> bool {
+        let needs = !self.overdue && self.reading == Reading::Head && self.violation.is_none();
+        // The application has taken what was decoded before.
+        self.untaken &= !needs;
+        needs
+    }
+
+    #[inline]
     fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<ServerEvent>, Violation> {
         self.taken(cx);
         let step = match (&self.violation, &self.reading) {
