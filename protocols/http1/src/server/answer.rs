@@ -293,6 +293,7 @@ impl Server {
 }
 
 /// Writes a head, and the content that goes with it.
+#[inline]
 fn write(cx: &mut Cx<'_, Server>, response: &Response, plan: &Plan, body: Option<&Bytes>) -> Result<(), Refusal> {
     let digits = match plan.framing {
         Framing::Length(length) => Digits::decimal(length),
@@ -317,7 +318,7 @@ fn write(cx: &mut Cx<'_, Server>, response: &Response, plan: &Plan, body: Option
     Ok(())
 }
 
-#[inline]
+#[inline(always)]
 fn put_head(out: &mut impl Out, response: &Response, plan: &Plan, length: &[u8]) {
     match response.status {
         StatusCode::OK => out.put(b"HTTP/1.1 200 OK\r\n"),

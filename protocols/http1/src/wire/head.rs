@@ -53,6 +53,7 @@ pub(crate) fn parse_request(head: &[u8], limits: &Limits) -> Result<RawRequest, 
 /// Parses the request head that `bytes` begin with and tells its length, if it is whole, small and in order: so are almost
 /// all, and the parser finds their end by itself. `None` says nothing: [`Scan`](super::Scan) and [`parse_request`] tell
 /// what is missing or wrong, the same however the bytes were cut.
+#[inline(always)]
 pub(crate) fn parse_at_once(bytes: &[u8], limits: &Limits) -> Option<(usize, RawRequest)> {
     // The parser would skip any number of empty lines.
     if matches!(bytes.first(), None | Some(b'\r' | b'\n')) {
