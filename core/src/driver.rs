@@ -119,7 +119,7 @@ enum Round {
 impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Drives `session` over `transport`.
     pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
-        let now = timekeeper.now();
+        let now = session.now();
         Self { session, transport, timekeeper, now, looked: false, sent: false, drained: false, armed: None, rounds: 0 }
     }
 

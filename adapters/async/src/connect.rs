@@ -205,7 +205,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper + Clone> Connection<P, T, K> {
             });
             match event.await {
                 Some(Event::Closed(closed)) => return Err(ConnectError::Closed(closed)),
-                Some(event) if self.open.early.len() < limit => self.open.early.push_back(event),
+                Some(event) if self.open.early() < limit => self.open.keep_early(event),
                 Some(_) => return Err(ConnectError::TooManyEarlyEvents { limit }),
                 None => {}
             }

@@ -17,24 +17,44 @@ pub(crate) type EventOf<P> = Event<<P as Protocol>::Event, <P as Protocol>::Viol
 /// stream for a complete one.
 pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper> {
     driver: Driver<P, T, K>,
-    /// Events that came while connecting.
-    pub(crate) early: VecDeque<EventOf<P>>,
+    /// Events that came while connecting; this and the next are pointers, because most connections never have any.
+    early: Option<Box<VecDeque<EventOf<P>>>>,
     /// A command that the sink accepted and the session has no room for yet. It goes before any other.
-    pub(crate) parked: Option<P::Command>,
+    pub(crate) parked: Option<Box<P::Command>>,
     /// How the session ended, once that was told.
     end: Option<Box<Closed<P::Violation>>>,
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     pub(crate) const fn new(driver: Driver<P, T, K>) -> Self {
-        Self { driver, early: VecDeque::new(), parked: None, end: None }
+        Self { driver, early: None, parked: None, end: None }
+    }
+
+    /// Keeps an event that came while connecting.
+    pub(crate) fn keep_early(&mut self, event: EventOf<P>) {
+        self.early.get_or_insert_default().push_back(event);
+    }
+
+    /// How many of them wait.
+    pub(crate) fn early(&self) -> usize {
+        self.early.as_ref().map_or(0, |events| events.len())
+    }
+
+    #[inline]
+    fn take_early(&mut self) -> Option<EventOf<P>> {
+        let events = self.early.as_mut()?;
+        let event = events.pop_front();
+        if events.is_empty() {
+            self.early = None;
+        }
+        event
     }
 
     /// The next event; `None` after the end.
     #[inline]
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
         loop {
-            if let Some(event) = self.early.pop_front() {
+            if let Some(event) = self.take_early() {
                 return Poll::Ready(Some(event));
             }
             if let Poll::Ready(mut event) = self.driver.poll_event(cx) {
@@ -51,7 +71,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     #[inline]
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if !self.early.is_empty() || self.driver.poll_ready(cx).is_ready() {
+            if self.early.is_some() || self.driver.poll_ready(cx).is_ready() {
                 return Poll::Ready(());
             }
             if !self.unpark() {
@@ -63,8 +83,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// The event that [`poll_ready`](Self::poll_ready) was ready for.
     #[inline]
     pub(crate) fn take_ready(&mut self) -> Option<EventOf<P>> {
-        if !self.early.is_empty() {
-            return self.early.pop_front();
+        if self.early.is_some() {
+            return self.take_early();
         }
         // As in `next_ready`.
         if self.driver.session().has_message() {
@@ -78,8 +98,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// An event that is there without any input or output.
     #[inline]
     pub(crate) fn next_ready(&mut self) -> Option<EventOf<P>> {
-        if !self.early.is_empty() {
-            return self.early.pop_front();
+        if self.early.is_some() {
+            return self.take_early();
         }
         // A message is not the end, and is moved as little as possible: it is larger than what is done with it.
         if self.driver.session().has_message() {
@@ -129,15 +149,15 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     #[inline]
     fn after_parked<C>(&mut self, command: C) -> Result<C, SendError<C>> {
         let Some(first) = self.parked.take() else { return Ok(command) };
-        match self.driver.send(first) {
+        match self.driver.send(*first) {
             Ok(()) => Ok(command),
             Err(refused) if refused.is_temporary() => Err(refused.map(|first| {
-                self.parked = Some(first);
+                self.parked = Some(Box::new(first));
                 command
             })),
             // Sending is over; the other command will hear it too.
             Err(refused) => {
-                self.parked = Some(refused.into_command());
+                self.parked = Some(Box::new(refused.into_command()));
                 Ok(command)
             }
         }
@@ -171,7 +191,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Open<P, T, K> {
         H: FnMut(P::View<'_>, &mut Replies<'_, '_, P>),
     {
         loop {
-            if let Some(event) = self.early.pop_front() {
+            if let Some(event) = self.take_early() {
                 return Poll::Ready(Some(event));
             }
             if let Poll::Ready(mut event) = self.driver.poll_handle(cx, reply_room, handler) {
@@ -193,6 +213,10 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Open<P, T, K> {
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Drop for Open<P, T, K> {
     fn drop(&mut self) {
+        // The end was told, and the transport is gone.
+        if self.driver.session().is_over() {
+            return;
+        }
         let mut cx = Context::from_waker(Waker::noop());
         self.unpark();
         // Nobody is left to wait for an answer to a goodbye.

@@ -59,9 +59,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Sink<P::Command> for Connection<P
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         // A byte queue cannot promise room for a message that it has not seen, so one may wait here.
         while let Some(command) = self.open.parked.take() {
-            match self.try_send(command) {
+            match self.try_send(*command) {
                 Ok(()) => break,
-                Err(refused) if refused.is_temporary() => self.open.parked = Some(refused.into_command()),
+                Err(refused) if refused.is_temporary() => self.open.parked = Some(Box::new(refused.into_command())),
                 Err(refused) => return Poll::Ready(Err(refused.into())),
             }
             ready!(self.driver_mut().poll_progress(cx));
@@ -73,7 +73,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Sink<P::Command> for Connection<P
         match self.try_send(command) {
             Ok(()) => Ok(()),
             Err(refused) if refused.is_temporary() && self.open.parked.is_none() => {
-                self.open.parked = Some(refused.into_command());
+                self.open.parked = Some(Box::new(refused.into_command()));
                 Ok(())
             }
             Err(refused) => Err(refused.into()),

@@ -10,6 +10,7 @@
 //! was asked and ends.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,14 +85,14 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     let options = Options::new().config(Http::config().close_order(close_order));
     let server = Server::bind(("127.0.0.1", args.port), options).await?;
     eprintln!("serving on http://{}", server.local_addr()?);
-    let settings = ServerSettings::new().requests(u64::MAX).continues(Continue::Manual);
+    let settings = Arc::new(ServerSettings::new().requests(u64::MAX).continues(Continue::Manual));
     let handle = server.handle();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             handle.drain(DRAIN);
         }
     });
-    let report = server.serve(move |_peer| Http::new(settings), answer_all).await;
+    let report = server.serve(move |_peer| Http::new(Arc::clone(&settings)), answer_all).await;
     eprintln!("{report}");
     Ok(())
 }

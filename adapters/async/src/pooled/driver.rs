@@ -162,7 +162,7 @@ fn watch<P: SendProtocol, R: Redial>(inner: &mut Inner<P, R>, now: duologue_core
         let cx = &mut Context::from_waker(&waker);
         let loss = loop {
             // What came while it was dialled is its first user's: what comes now is nobody's.
-            let early = !connection.open.early.is_empty();
+            let early = connection.open.early() > 0;
             let polled = if early { connection.driver_mut().poll_event(cx) } else { connection.poll_next_event(cx) };
             match polled {
                 Poll::Ready(Some(Event::Writable)) => {}

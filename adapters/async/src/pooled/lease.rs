@@ -67,7 +67,7 @@ impl<P: SendProtocol, R: Redial> Pooled<P, R> {
         let Self { connection, mut claim, reused: _ } = self;
         claim.given_back = true;
         claim.shared.change(|inner, now| {
-            let untaken = !connection.open.early.is_empty();
+            let untaken = connection.open.early() > 0;
             let reusable = reusable && !untaken && is_at_rest::<P, R>(&connection);
             inner.hold(claim.conn, connection);
             if untaken {

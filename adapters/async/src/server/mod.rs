@@ -220,7 +220,10 @@ impl<R: Runtime> Server<R> {
             return None;
         };
         match Connection::accept(stream, protocol, &self.options) {
-            Ok(connection) => Some(Served::new(connection, self.seats.take(peer))),
+            Ok(connection) => {
+                let seat = self.seats.take(peer, connection.session().last_activity());
+                Some(Served::new(connection, seat))
+            }
             Err(_) => {
                 self.seats.refused();
                 None

@@ -16,6 +16,7 @@ mod waits;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 use duologue_core::{
@@ -62,7 +63,7 @@ pub enum ServerCommand {
 /// HTTP/1.1 on the server's side, as a [`Protocol`].
 #[derive(Debug)]
 pub struct Server {
-    settings: ServerSettings,
+    settings: Arc<ServerSettings>,
     reading: Reading,
     scan: Scan,
     /// The one empty line that may stand before a request line was there.
@@ -116,11 +117,11 @@ struct Exchange {
 }
 
 impl Server {
-    /// A server for one connection.
+    /// A server for one connection. Many connections can share their settings.
     #[must_use]
-    pub fn new(settings: ServerSettings) -> Self {
+    pub fn new(settings: impl Into<Arc<ServerSettings>>) -> Self {
         Self {
-            settings,
+            settings: settings.into(),
             reading: Reading::Head,
             scan: Scan::default(),
             skipped_blank: false,
