@@ -44,8 +44,8 @@ impl<P: Protocol> Session<P> {
             return;
         }
         self.bytes_received += new as u64;
-        self.link.last_received = now;
         self.link.silent = false;
+        self.link.last_received = now;
         self.probe_sent = None;
         if self.recv == RecvState::Open {
             self.starved = false;

@@ -36,8 +36,8 @@ use crate::time::{Deadline, Instant, TimeoutReason, earlier};
 use crate::timers::Timers;
 
 pub use access::ProtocolMut;
-pub use receive::Replies;
 use late::Late;
+pub use receive::Replies;
 use state::Stage;
 pub use upgrade::{UpgradeRefused, WhyNot};
 

@@ -9,9 +9,7 @@ use crate::DONE;
 use crate::limits::Continue;
 use crate::message::{Body, Response};
 use crate::timer::Timer;
-use crate::wire::{
-    BodyEncoder, Count, Digits, Out, Pace, Place, Survey, field, fields, owned, put_data, put_end,
-};
+use crate::wire::{BodyEncoder, Count, Digits, Out, Pace, Place, Survey, field, fields, owned, put_data, put_end};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 

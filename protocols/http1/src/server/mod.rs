@@ -20,7 +20,8 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 use duologue_core::{
-    Cause, CloseStep, Config, Cx, EofAction, Fault, OnPeerFinish, Protocol, RecvBuf, Refusal, Refused, Step, TimeoutReason,
+    Cause, CloseStep, Config, Cx, EofAction, Fault, OnPeerFinish, Protocol, RecvBuf, Refusal, Refused, Step,
+    TimeoutReason,
 };
 use http::{HeaderMap, StatusCode};
 

@@ -82,11 +82,7 @@ fn ends_lines_with_both(request: &httparse::Request<'_, '_>, head: &[u8]) -> boo
 
 /// Judges a request that was parsed from the bytes of `head`.
 #[inline(always)]
-fn judge_request(
-    request: &httparse::Request<'_, '_>,
-    head: &[u8],
-    limits: &Limits,
-) -> Result<RawRequest, Violation> {
+fn judge_request(request: &httparse::Request<'_, '_>, head: &[u8], limits: &Limits) -> Result<RawRequest, Violation> {
     let (Some(method_name), Some(path), Some(version)) = (request.method, request.path, request.version) else {
         return Err(Violation::StartLine);
     };
