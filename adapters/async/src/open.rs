@@ -18,6 +18,7 @@ pub(crate) type EventOf<P> = Event<<P as Protocol>::Event, <P as Protocol>::Viol
 pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper> {
     driver: Driver<P, T, K>,
     /// Events that came while connecting; this and the next are pointers, because most connections never have any.
+    #[allow(clippy::box_collection, reason = "three words less in each connection")]
     early: Option<Box<VecDeque<EventOf<P>>>>,
     /// A command that the sink accepted and the session has no room for yet. It goes before any other.
     pub(crate) parked: Option<Box<P::Command>>,

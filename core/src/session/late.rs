@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 
 /// A queue that is a pointer until something is in it: sessions are many, and most never use it.
 #[derive(Clone, Debug, Hash)]
+#[allow(clippy::box_collection, reason = "three words less in each session")]
 pub(super) struct Late<E>(Option<Box<VecDeque<E>>>);
 
 impl<E> Late<E> {
