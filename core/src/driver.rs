@@ -145,8 +145,7 @@ enum Round {
 impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Drives `session` over `transport`.
     pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
-        let now = timekeeper.now();
-        let clock = Clock { timekeeper, now, looked: false };
+        let clock = Clock { now: session.now(), timekeeper, looked: false };
         Self { session, transport, clock, sent: false, drained: false, armed: None, rounds: 0 }
     }
 
@@ -231,6 +230,17 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         let now = self.send_time();
         self.lend_send();
         self.session.send(now, command)
+    }
+
+    /// As [`send`](Self::send), see [`Session::send_from`].
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    #[inline(always)]
+    pub fn send_from(&mut self, command: &mut Option<P::Command>) -> Result<(), SendError<()>> {
+        let now = self.send_time();
+        self.lend_send();
+        self.session.send_from(now, command)
     }
 
     /// As [`Session::protocol_mut`]. What it makes due is transmitted when the driver is next polled.

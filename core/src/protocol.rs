@@ -52,6 +52,13 @@ pub trait Protocol: Sized {
         None
     }
 
+    /// Asked in place of [`decode`](Self::decode) while nothing is buffered. True: it would say [`Step::NeedMore`] with a
+    /// `hint` of 0, and do nothing with its context. False, the default: it is called.
+    #[inline(always)]
+    fn needs_bytes(&mut self) -> bool {
+        false
+    }
+
     /// Takes at most one message off the front of `rx`. Called again while it returns [`Step::Progress`], and
     /// after a [`Step::Event`] was taken by the application. Work per call is bounded by `rx`.
     ///
@@ -73,6 +80,20 @@ pub trait Protocol: Sized {
     /// # Errors
     /// The command comes back, with the room it needs or with what is wrong with it.
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: Self::Command) -> Result<(), Refused<Self::Command>>;
+
+    /// As [`command`](Self::command), from where its owner keeps it: taken if it is accepted, left if it is refused. For
+    /// protocols whose commands are large, which cost more to move through all layers than to encode where they lie.
+    ///
+    /// # Errors
+    /// What is wrong with the command.
+    #[inline(always)]
+    fn command_from(&mut self, cx: &mut Cx<'_, Self>, command: &mut Option<Self::Command>) -> Result<(), Refusal> {
+        let Some(taken) = command.take() else { return Ok(()) };
+        self.command(cx, taken).map_err(|refused| {
+            *command = Some(refused.command);
+            refused.why
+        })
+    }
 
     /// A timer of [`Timer`](Self::Timer) came. It is disarmed before the call.
     ///
@@ -413,6 +434,13 @@ impl<P: Protocol> Cx<'_, P> {
         self.link.asked = true;
     }
 
+    /// The peer has promised to send nothing more, whatever follows: once our FIN has gone nobody lingers for it, and the
+    /// transport is let go at once. A byte that comes all the same takes the promise back. Of a peer that breaks it behind
+    /// our back the end may be a reset, so promise only what the wire protocol says.
+    pub fn waive_linger(&mut self) {
+        self.link.silent = true;
+    }
+
     /// Our side has said all that it can ever say: finishes as [`Session::finish`](crate::Session::finish), once this
     /// call is done.
     pub fn finish(&mut self) {
@@ -444,6 +472,8 @@ pub(crate) struct Link {
     pub(crate) under_way: bool,
     pub(crate) close: Option<Code>,
     pub(crate) finish: bool,
+    /// The peer has promised to send nothing more.
+    pub(crate) silent: bool,
     /// One of `established`, `close` and `finish` was set: one look instead of three.
     pub(crate) asked: bool,
 }
@@ -460,9 +490,11 @@ impl Hash for Link {
             under_way,
             close,
             finish,
+            silent,
             asked: _,
         } = self;
-        (established, listening, last_received, last_transmitted, awaits_command, under_way, close, finish).hash(state);
+        (established, listening, last_received, last_transmitted, awaits_command).hash(state);
+        (under_way, close, finish, silent).hash(state);
     }
 }
 
@@ -477,6 +509,7 @@ impl Link {
             under_way: false,
             close: None,
             finish: false,
+            silent: false,
             asked: false,
         }
     }

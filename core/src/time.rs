@@ -69,6 +69,14 @@ impl fmt::Debug for Instant {
     }
 }
 
+/// The earlier of two, without a branch: there may be many to compare for each message.
+#[inline(always)]
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    // `None` is the latest of all.
+    let key = |at: Option<Instant>| at.map_or(0, |at| at.0.get()).wrapping_sub(1);
+    NonZeroU64::new(key(a).min(key(b)).wrapping_add(1)).map(Instant)
+}
+
 /// When something is due, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Deadline {

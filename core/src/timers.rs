@@ -3,7 +3,7 @@
 use core::fmt::Debug;
 use core::hash::{Hash, Hasher};
 
-use crate::time::{Deadline, Instant, TimeoutReason};
+use crate::time::{Deadline, Instant, TimeoutReason, earlier};
 
 /// The names of a protocol's timers: a small enum, its variants numbered from 0.
 ///
@@ -104,7 +104,7 @@ impl<T: TimerSet> Timers<T> {
     /// When the earliest is due.
     #[inline]
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        self.slots.as_ref().iter().flatten().min().copied()
+        self.slots.as_ref().iter().fold(None, |earliest, at| earlier(earliest, *at))
     }
 
     pub(crate) fn clear_all(&mut self) {

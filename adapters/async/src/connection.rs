@@ -89,7 +89,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     where
         K: Clone,
     {
-        let mut sending = Sending::Fresh(command);
+        let mut sending = Sending::new(command);
         PollNow(move |cx: &mut Context<'_>| self.poll_send(cx, &mut sending))
     }
 
@@ -101,7 +101,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     where
         K: Clone,
     {
-        let mut sending = Sending::Fresh(command);
+        let mut sending = Sending::new(command);
         PollNow(move |cx: &mut Context<'_>| self.poll_feed(cx, &mut sending))
     }
 

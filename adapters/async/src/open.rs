@@ -130,6 +130,15 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
         self.driver.send(command)
     }
 
+    /// Queues a command from where it lies, after the parked one: taken if it is accepted, left if it is refused.
+    #[inline(always)]
+    pub(crate) fn send_from(&mut self, command: &mut Option<P::Command>) -> Result<(), SendError<()>> {
+        if self.is_parked() {
+            self.after_parked(())?;
+        }
+        self.driver.send_from(command)
+    }
+
     /// Lets a command pass if none is parked any more.
     #[inline]
     fn after_parked<C>(&mut self, command: C) -> Result<C, SendError<C>> {
@@ -198,6 +207,10 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Open<P, T, K> {
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Drop for Open<P, T, K> {
     fn drop(&mut self) {
+        // The end was told, and the transport is gone.
+        if self.driver.session().is_over() {
+            return;
+        }
         let mut cx = Context::from_waker(Waker::noop());
         self.unpark();
         // Nobody is left to wait for an answer to a goodbye.

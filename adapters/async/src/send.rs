@@ -1,7 +1,7 @@
 //! Sending a command: at once where there is room, as a wait on the heap where there is none.
 //!
 //! Written as polls, because an `async fn` keeps what it was given twice over, and every layer of them moves a command
-//! once more.
+//! once more. The session takes it from where it lies.
 
 use std::task::{Context, Poll};
 
@@ -11,21 +11,23 @@ use duologue_core::{Instant, Protocol};
 use crate::connection::Connection;
 use crate::error::SendError;
 
-/// How far a command has come.
-pub(crate) enum Sending<C, K> {
-    /// It was not offered to the session yet.
-    Fresh(C),
-    /// There was no room. On the heap, for it is rare and large.
-    Waiting(Box<Waiting<C, K>>),
-    /// It was accepted, or given back.
-    Done,
+/// A command on its way to the session.
+pub(crate) struct Sending<C, K> {
+    /// Until it was accepted, or given back.
+    command: Option<C>,
+    /// Where there was no room. On the heap, for it is rare.
+    wait: Option<Box<Wait<K>>>,
 }
 
-pub(crate) struct Waiting<C, K> {
-    /// Absent only while the session looks at it.
-    command: Option<C>,
+struct Wait<K> {
     clock: K,
     deadline: Instant,
+}
+
+impl<C, K> Sending<C, K> {
+    pub(crate) const fn new(command: C) -> Self {
+        Self { command: Some(command), wait: None }
+    }
 }
 
 type Sent<C> = Poll<Result<(), SendError<C>>>;
@@ -34,13 +36,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper + Clone> Connection<P, T, K> {
     /// Queues the command of `sending`, and leaves the transmission to somebody else.
     #[inline(always)]
     pub(crate) fn poll_feed(&mut self, cx: &mut Context<'_>, sending: &mut Sending<P::Command, K>) -> Sent<P::Command> {
-        match std::mem::replace(sending, Sending::Done) {
-            Sending::Fresh(command) => match self.open.send(command) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err(refused) => self.poll_refused(cx, refused, sending),
-            },
-            Sending::Waiting(waiting) => self.poll_room(cx, waiting, sending),
-            Sending::Done => Poll::Ready(Ok(())),
+        if sending.command.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.open.send_from(&mut sending.command) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(why) => self.poll_room(cx, why, sending),
         }
     }
 
@@ -58,46 +59,37 @@ impl<P: Protocol, T: Transport, K: Timekeeper + Clone> Connection<P, T, K> {
         }
     }
 
+    /// Waits for room until the deadline, after the session refused the command for `why`.
     #[cold]
-    fn poll_refused(
-        &mut self,
-        cx: &mut Context<'_>,
-        refused: duologue_core::SendError<P::Command>,
-        sending: &mut Sending<P::Command, K>,
-    ) -> Sent<P::Command> {
-        if !refused.is_temporary() {
-            return Poll::Ready(Err(refused.into()));
-        }
-        let clock = self.driver().timekeeper().clone();
-        let deadline = clock.now().after(self.send_within);
-        let waiting = Waiting { command: Some(refused.into_command()), clock, deadline };
-        self.poll_room(cx, Box::new(waiting), sending)
-    }
-
-    #[inline(never)]
     fn poll_room(
         &mut self,
         cx: &mut Context<'_>,
-        mut waiting: Box<Waiting<P::Command, K>>,
+        mut why: duologue_core::SendError<()>,
         sending: &mut Sending<P::Command, K>,
     ) -> Sent<P::Command> {
-        loop {
-            let Some(command) = waiting.command.take() else { return Poll::Ready(Ok(())) };
-            match self.open.send(command) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(refused) if refused.is_temporary() => waiting.command = Some(refused.into_command()),
-                Err(refused) => return Poll::Ready(Err(refused.into())),
+        let Sending { command, wait } = sending;
+        while why.is_temporary() {
+            let wait = wait.get_or_insert_with(|| {
+                let clock = self.driver().timekeeper().clone();
+                let deadline = clock.now().after(self.send_within);
+                Box::new(Wait { clock, deadline })
+            });
+            if self.open.poll_progress(cx).is_ready() {
+                match self.open.send_from(command) {
+                    Ok(()) => return Poll::Ready(Ok(())),
+                    Err(other) => why = other,
+                }
+                continue;
             }
-            if self.open.poll_progress(cx).is_pending() {
-                break;
+            if wait.clock.poll_until(cx, wait.deadline).is_pending() {
+                return Poll::Pending;
             }
+            let Some(command) = command.take() else { break };
+            return Poll::Ready(Err(SendError::TimedOut { command, waited: self.send_within }));
         }
-        if waiting.clock.poll_until(cx, waiting.deadline).is_ready() {
-            if let Some(command) = waiting.command.take() {
-                return Poll::Ready(Err(SendError::TimedOut { command, waited: self.send_within }));
-            }
+        match command.take() {
+            None => Poll::Ready(Ok(())),
+            Some(command) => Poll::Ready(Err(why.map(|()| command).into())),
         }
-        *sending = Sending::Waiting(waiting);
-        Poll::Pending
     }
 }

@@ -13,6 +13,7 @@
 mod common;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,13 +84,13 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let options = Options::new().config(Http::config().close_order(close_order));
     let server = at("listening on port", args.port, Server::bind(("127.0.0.1", args.port), options).await)?;
     eprintln!("serving on http://{}", server.local_addr()?);
-    let settings = ServerSettings::new().requests(u64::MAX).continues(Continue::Manual);
+    let settings = Arc::new(ServerSettings::new().requests(u64::MAX).continues(Continue::Manual));
     let handle = server.handle();
     tokio::spawn(async move {
         told_to_end().await;
         handle.drain(DRAIN);
     });
-    let report = server.serve(move |_peer| Http::new(settings), answer_all).await;
+    let report = server.serve(move |_peer| Http::new(Arc::clone(&settings)), answer_all).await;
     eprintln!("{report}; since the start: {:?}", report.stats);
     Ok(())
 }

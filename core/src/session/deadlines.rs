@@ -3,7 +3,7 @@
 use super::{Opening, Session};
 use crate::halves::{RecvState, SendState};
 use crate::protocol::Protocol;
-use crate::time::{Deadline, Instant, TimeoutReason};
+use crate::time::{Deadline, Instant, TimeoutReason, earlier};
 
 impl<P: Protocol> Session<P> {
     /// The earliest of all deadlines. Each is computed from stored instants, so that arming one per message is a
@@ -21,17 +21,9 @@ impl<P: Protocol> Session<P> {
         if self.release.is_some() {
             return None;
         }
-        let mut earliest = Instant::MAX;
-        let mut any = false;
-        self.each_deadline(|deadline| {
-            any = true;
-            earliest = earliest.min(deadline.at);
-        });
-        for at in [self.timers.next_at(), self.protocol.deadline().map(|deadline| deadline.at)].into_iter().flatten() {
-            any = true;
-            earliest = earliest.min(at);
-        }
-        any.then_some(earliest)
+        let mut earliest = self.timers.next_at();
+        self.each_deadline(|deadline| earliest = earlier(earliest, Some(deadline.at)));
+        earlier(earliest, self.protocol.deadline().map(|deadline| deadline.at))
     }
 
     /// All deadlines but the protocol's.

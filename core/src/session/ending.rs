@@ -186,7 +186,7 @@ impl<P: Protocol> Session<P> {
             return;
         }
         let lingers = self.recv.reads() && self.linger_left > 0 && self.linger_wait().is_some();
-        if !lingers {
+        if !lingers || self.link.silent {
             self.ask_release(Release::Graceful);
         } else if self.stage_deadline.is_none_or(|(_, stage)| stage != Stage::Linger) {
             self.timers.clear_all();

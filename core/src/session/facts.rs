@@ -48,6 +48,7 @@ impl<P: Protocol> Session<P> {
             return;
         }
         self.bytes_received += new as u64;
+        self.link.silent = false;
         self.link.last_received = now;
         self.probe_sent = None;
         if self.recv == RecvState::Open {

@@ -32,6 +32,28 @@ impl<P: Protocol> Session<P> {
         }
     }
 
+    /// As [`send`](Self::send), from where its owner keeps it: taken if it is accepted, left if it is refused.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    #[inline(always)]
+    pub fn send_from(&mut self, now: Instant, command: &mut Option<P::Command>) -> Result<(), SendError<()>> {
+        let now = self.observe(now);
+        self.check_open()?;
+        self.tx.begin();
+        match self.protocol.command_from(&mut context!(self, now), command) {
+            Ok(()) => {
+                self.tx.commit();
+                self.after_command(now);
+                Ok(())
+            }
+            Err(why) => {
+                self.tx.rollback();
+                Err(refused((), why, &mut self.wanted_room))
+            }
+        }
+    }
+
     /// Our half-close: what was accepted is flushed, then FIN; receiving goes on. Before the session is open it
     /// takes effect as soon as it is.
     pub fn finish(&mut self, now: Instant) {

@@ -18,11 +18,11 @@ mod facts;
 mod in_place;
 mod intents;
 mod interest;
+mod late;
 mod receive;
 mod state;
 mod upgrade;
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -42,6 +42,7 @@ pub use access::ProtocolMut;
 use access::Time;
 pub use in_place::Replies;
 pub use interest::Interest;
+use late::Late;
 use state::Stage;
 pub use upgrade::{UpgradeRefused, WhyNot};
 
@@ -116,7 +117,7 @@ pub struct Session<P: Protocol> {
     /// The message decoded ahead.
     event: Option<P::Event>,
     /// Messages that timers made.
-    late: VecDeque<P::Event>,
+    late: Late<P::Event>,
     /// Nothing is under way but plain traffic: calls on the hot path need not settle. False is always safe.
     plain: bool,
     /// `decode` asked for more and nothing that could change its mind happened since.
@@ -223,7 +224,7 @@ impl<P: Protocol> Session<P> {
             recv: RecvState::Open,
             send: SendState::Open,
             event: None,
-            late: VecDeque::new(),
+            late: Late::new(),
             plain: false,
             starved: true,
             blocked: false,
@@ -311,6 +312,12 @@ impl<P: Protocol> Session<P> {
     #[must_use]
     pub fn last_activity(&self) -> Instant {
         self.link.last_received.max(self.link.last_transmitted)
+    }
+
+    /// The time of what happened last.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.now
     }
 
     /// The protocol, to ask it something.

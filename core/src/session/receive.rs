@@ -85,6 +85,11 @@ impl<P: Protocol> Session<P> {
     pub(super) fn decode_ahead(&mut self, now: Instant) {
         // Messages that timers made meanwhile are taken before further ones of a peer that never pauses.
         while self.event.is_none() && self.late.is_empty() && self.can_decode() && !self.is_in_place() {
+            if self.rx.is_drained() && self.protocol.needs_bytes() {
+                (self.stuck, self.starved, self.blocked) = (0, true, false);
+                self.rx.set_hint(0);
+                break;
+            }
             self.event = self.protocol.decode_short(&mut self.rx);
             if self.event.is_none() {
                 self.decode_one(now);

@@ -87,7 +87,7 @@ impl<P: Protocol> Session<P> {
             protocol: change(self.protocol),
             timers: Timers::new(),
             event: None,
-            late: alloc::collections::VecDeque::new(),
+            late: super::Late::new(),
             cause: None,
             opening: Opening::Handshaking,
             opening_deadline: wait.map(|wait| now.after(wait)),

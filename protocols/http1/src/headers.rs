@@ -18,15 +18,43 @@ use crate::limits::MOST_FIELDS;
 /// byte of the fields. The values are slices of the head.
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// The whole head, which the parser accepted; empty if the map was given.
-    head: Bytes,
+    head: Head,
     map: OnceBox<HeaderMap>,
+}
+
+/// Bytes of a head that are kept in place.
+const SHORT: usize = 160;
+
+/// A whole head, which the parser accepted; empty if the map was given.
+#[derive(Clone)]
+enum Head {
+    /// In place: an allocation costs more than moving them.
+    Short([u8; SHORT], u8),
+    Long(Bytes),
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::Short([0; SHORT], 0)
+    }
 }
 
 impl Headers {
     /// The fields of a head that [`parse_request`](crate::wire::parse_request) accepted.
     pub(crate) const fn of(head: Bytes) -> Self {
-        Self { head, map: OnceBox::new() }
+        Self { head: Head::Long(head), map: OnceBox::new() }
+    }
+
+    /// Becomes the fields of a copy of such a head. In place, as what is moved costs as much as what is allocated.
+    #[inline]
+    pub(crate) fn copy(&mut self, head: &[u8]) {
+        match &mut self.head {
+            Head::Short(bytes, len) if head.len() <= SHORT => {
+                bytes[..head.len()].copy_from_slice(head);
+                *len = head.len() as u8;
+            }
+            kept => *kept = Head::Long(Bytes::copy_from_slice(head)),
+        }
     }
 
     /// The fields as a map of the `http` crate.
@@ -37,14 +65,18 @@ impl Headers {
 
     /// Parses once more what was parsed before: nothing in it is refused now that was not then.
     fn collect(&self) -> HeaderMap {
+        let head = match &self.head {
+            Head::Short(bytes, len) => Bytes::copy_from_slice(bytes.get(..usize::from(*len)).unwrap_or_default()),
+            Head::Long(bytes) => bytes.clone(),
+        };
         let mut array = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut request = httparse::Request::new(&mut []);
-        let parsed = request.parse_with_uninit_headers(&self.head, &mut array);
+        let parsed = request.parse_with_uninit_headers(&head, &mut array);
         let fields: &[_] = if parsed.is_ok() { request.headers } else { &[] };
         let mut map = HeaderMap::with_capacity(fields.len());
         for field in fields {
             let name = HeaderName::from_bytes(field.name.as_bytes());
-            let value = HeaderValue::from_maybe_shared(self.head.slice_ref(field.value));
+            let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
             if let (Ok(name), Ok(value)) = (name, value) {
                 // The capacity is there.
                 let _ = map.try_append(name, value);
@@ -64,7 +96,7 @@ impl Deref for Headers {
 
 impl From<HeaderMap> for Headers {
     fn from(map: HeaderMap) -> Self {
-        Self { head: Bytes::new(), map: OnceBox::with_value(Box::new(map)) }
+        Self { head: Head::default(), map: OnceBox::with_value(Box::new(map)) }
     }
 }
 
@@ -98,7 +130,12 @@ mod tests {
 
     fn parsed(fields: &[u8]) -> Option<Headers> {
         let head = [b"GET /a HTTP/1.1\r\nhost: h\r\n", fields, b"\r\n"].concat();
-        parse_request(Bytes::from(head), &Limits::default()).ok().map(|raw| raw.headers)
+        parse_request(&head, &Limits::default()).ok()?;
+        let mut copied = Headers::default();
+        copied.copy(&head);
+        let shared = Headers::of(Bytes::from(head));
+        assert_eq!(copied, shared);
+        Some(copied)
     }
 
     #[test]
@@ -135,9 +172,8 @@ mod tests {
         let limits = Limits::default().head(1 << 20);
         let head = |len| Bytes::from([b"GET /a HTTP/1.1\r\nhost: h\r\n", &name(len)[..], b"\r\n"].concat());
         for (len, fits) in [(longest - 1, true), (longest, true), (longest + 1, false)] {
-            let raw = parse_request(head(len), &limits);
-            assert_eq!(raw.is_ok(), fits, "a name of {len} bytes");
-            assert!(raw.is_err() || raw.is_ok_and(|raw| raw.headers.len() == 2));
+            assert_eq!(parse_request(&head(len), &limits).is_ok(), fits, "a name of {len} bytes");
+            assert!(!fits || Headers::of(head(len)).len() == 2);
         }
     }
 }

@@ -106,3 +106,33 @@ fn a_stream_that_is_quiet_is_not_ended_by_the_rate() {
         written(&mut session, now);
     }
 }
+
+/// Whether the end of a connection waits for the peer's, once `request` was answered and our FIN has gone. What `behind`
+/// holds comes after the request was taken.
+fn lingers(request: &[u8], behind: &[u8]) -> bool {
+    let mut session = server(ServerSettings::new().requests(1));
+    feed(&mut session, T0, request);
+    messages(&mut session, T0);
+    feed(&mut session, T0, behind);
+    session.send(T0, ok("hi")).expect("an answer");
+    written(&mut session, T0);
+    assert!(finished(&session), "{}", request.escape_ascii());
+    let lingers = session.interest().release.is_none();
+    assert_eq!(session.interest().read, lingers);
+    lingers
+}
+
+#[test]
+fn a_client_that_promised_to_send_nothing_more_is_not_waited_for() {
+    const OLD: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+    const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert!(!lingers(OLD, b""));
+    assert!(!lingers(LAST, b""));
+    // Who breaks the promise is heard out.
+    assert!(lingers(&[OLD, b"\r\n"].concat(), b""));
+    assert!(lingers(LAST, b"GET"));
+    // Behind content old clients send an empty line that does not count.
+    assert!(lingers(b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", b""));
+    // The end was our wish: the client may have sent its next request meanwhile.
+    assert!(lingers(GET, b""));
+}

@@ -7,6 +7,7 @@ mod report;
 mod runtime;
 mod seats;
 mod served;
+mod standby;
 mod task;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::connect::within;
 use crate::{Connection, Options};
 use leaving::Leaving;
 use seats::{Drain, Seats};
+use standby::Standby;
 use task::Task;
 
 pub use report::{AtLimit, DrainReport, Ends, ServerStats};
@@ -129,6 +131,7 @@ impl<R: Runtime> Server<R> {
         let mut prepared = R::prepare(&self.listener, &self.options).then_some(0);
         let mut pause = FIRST_PAUSE;
         let mut leaving = Leaving::new();
+        let mut standby = Standby::new(R::clock());
         let end = loop {
             let accepted = {
                 let mut accept = pin!(R::accept(&self.listener));
@@ -136,6 +139,7 @@ impl<R: Runtime> Server<R> {
                     Poll::Ready(drain) => Poll::Ready(Err(drain)),
                     Poll::Pending => {
                         leaving.poll(cx);
+                        standby.poll(cx);
                         accept.as_mut().poll(cx).map(Ok)
                     }
                 };
@@ -145,6 +149,7 @@ impl<R: Runtime> Server<R> {
                 Err(drain) => break drain,
                 Ok(Ok((stream, peer))) => {
                     pause = FIRST_PAUSE;
+                    standby.accepted();
                     if let Some(proved) = &mut prepared {
                         *proved = if R::is_prepared(&stream, &self.options) { *proved + 1 } else { 0 };
                         if *proved == PROOFS {
@@ -220,7 +225,10 @@ impl<R: Runtime> Server<R> {
             return None;
         };
         match Connection::accept(stream, protocol, &self.options) {
-            Ok(connection) => Some(Served::new(connection, self.seats.take(peer))),
+            Ok(connection) => {
+                let seat = self.seats.take(peer, connection.session().last_activity());
+                Some(Served::new(connection, seat))
+            }
             Err(_) => {
                 self.seats.refused();
                 None

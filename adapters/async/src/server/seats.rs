@@ -263,7 +263,8 @@ impl Seats {
         Poll::Pending
     }
 
-    pub(super) fn take(self: &Arc<Self>, peer: SocketAddr) -> Seat {
+    /// A seat for a connection that began at `now`.
+    pub(super) fn take(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Seat {
         let mut state = self.state();
         let id = state.next;
         state.next += 1;
@@ -276,7 +277,7 @@ impl Seats {
         let place = Arc::new(Place {
             id,
             peer,
-            active: AtomicU64::new((self.now)().as_nanos()),
+            active: AtomicU64::new(now.as_nanos()),
             evicted: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             draining: AtomicBool::new(state.drain.is_some()),

@@ -97,7 +97,7 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     where
         R::Clock: Clone,
     {
-        let mut sending = Sending::Fresh(command);
+        let mut sending = Sending::new(command);
         PollNow(move |cx: &mut Context<'_>| {
             self.hear_drain();
             self.connection.poll_send(cx, &mut sending)
@@ -112,7 +112,7 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     where
         R::Clock: Clone,
     {
-        let mut sending = Sending::Fresh(command);
+        let mut sending = Sending::new(command);
         PollNow(move |cx: &mut Context<'_>| {
             self.hear_drain();
             self.connection.poll_feed(cx, &mut sending)

@@ -9,7 +9,7 @@ use super::{Client, Exchange};
 use crate::message::{Body, Request};
 use crate::timer::Timer;
 use crate::wire::{
-    BodyEncoder, Count, Digits, Gather, Out, field, fields, is_framing, names_token, owned, put_data, put_end,
+    BodyEncoder, Count, Digits, Out, Place, field, fields, is_framing, names_token, owned, put_data, put_end,
 };
 
 /// How a request goes out, decided before a byte is written.
@@ -37,9 +37,7 @@ impl Client {
             _ => None,
         };
         let mut out = cx.tx.message(count.0 + body.map_or(0, Bytes::len))?;
-        let mut gather = Gather::new(&mut out);
-        put_head(&mut gather, request, &plan);
-        gather.flush();
+        out.put_with(count.0, |place| put_head(&mut Place(place), request, &plan));
         if let Some(body) = body {
             out.put_bytes(body.clone());
         }

@@ -9,9 +9,7 @@ use crate::DONE;
 use crate::limits::Continue;
 use crate::message::{Body, Response};
 use crate::timer::Timer;
-use crate::wire::{
-    BodyEncoder, Count, Digits, Gather, Out, Pace, Small, Survey, field, fields, owned, put_data, put_end,
-};
+use crate::wire::{BodyEncoder, Count, Digits, Out, Pace, Place, Survey, field, fields, owned, put_data, put_end};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -292,31 +290,34 @@ impl Server {
     }
 }
 
-/// Writes a head, and the content that goes with it. What is small is put together beside the queue, in one go: the queue
-/// wants to know the length first.
+/// Writes a head, and the content that goes with it.
+#[inline]
 fn write(cx: &mut Cx<'_, Server>, response: &Response, plan: &Plan, body: Option<&Bytes>) -> Result<(), Refusal> {
-    let mut small = Small::new();
-    put_head(&mut small, response, plan);
-    if let Some(body) = body {
-        small.put(body);
-    }
-    if let Some(bytes) = small.bytes() {
-        cx.tx.message(bytes.len())?.put_slice(bytes);
-        return Ok(());
-    }
+    let digits = match plan.framing {
+        Framing::Length(length) => Digits::decimal(length),
+        Framing::None | Framing::Chunked => Digits::NONE,
+    };
     let mut count = Count::default();
-    put_head(&mut count, response, plan);
-    let mut out = cx.tx.message(count.0 + body.map_or(0, Bytes::len))?;
-    let mut gather = Gather::new(&mut out);
-    put_head(&mut gather, response, plan);
-    gather.flush();
-    if let Some(body) = body {
-        out.put_bytes(body.clone());
+    put_head(&mut count, response, plan, digits.as_slice());
+    let (head, rest) = (count.0, body.map_or(0, Bytes::len));
+    let mut out = cx.tx.message(head + rest)?;
+    match body {
+        // Small content goes with the head, in one piece.
+        Some(body) if out.copies(rest) => out.put_with(head + rest, |place| {
+            let mut place = Place(place);
+            put_head(&mut place, response, plan, digits.as_slice());
+            place.put(body);
+        }),
+        _ => {
+            out.put_with(head, |place| put_head(&mut Place(place), response, plan, digits.as_slice()));
+            out.put_bytes(body.cloned().unwrap_or_default());
+        }
     }
     Ok(())
 }
 
-fn put_head(out: &mut impl Out, response: &Response, plan: &Plan) {
+#[inline(always)]
+fn put_head(out: &mut impl Out, response: &Response, plan: &Plan, length: &[u8]) {
     match response.status {
         StatusCode::OK => out.put(b"HTTP/1.1 200 OK\r\n"),
         status => {
@@ -335,7 +336,7 @@ fn put_head(out: &mut impl Out, response: &Response, plan: &Plan) {
     }
     match plan.framing {
         Framing::None => {}
-        Framing::Length(length) => field(out, "content-length", Digits::decimal(length).as_slice()),
+        Framing::Length(_) => field(out, "content-length", length),
         Framing::Chunked => out.put(b"transfer-encoding: chunked\r\n"),
     }
     out.put(b"\r\n");

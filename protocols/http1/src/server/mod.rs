@@ -16,10 +16,12 @@ mod waits;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 use duologue_core::{
-    Cause, CloseStep, Config, Cx, EofAction, Fault, OnPeerFinish, Protocol, RecvBuf, Refused, Step, TimeoutReason,
+    Cause, CloseStep, Config, Cx, EofAction, Fault, OnPeerFinish, Protocol, RecvBuf, Refusal, Refused, Step,
+    TimeoutReason,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -65,7 +67,7 @@ pub enum ServerCommand {
 /// HTTP/1.1 on the server's side, as a [`Protocol`].
 #[derive(Debug)]
 pub struct Server {
-    settings: ServerSettings,
+    settings: Arc<ServerSettings>,
     reading: Reading,
     scan: Scan,
     /// The one empty line that may stand before a request line was there.
@@ -119,11 +121,11 @@ struct Exchange {
 }
 
 impl Server {
-    /// A server for one connection.
+    /// A server for one connection. Many connections can share their settings.
     #[must_use]
-    pub fn new(settings: ServerSettings) -> Self {
+    pub fn new(settings: impl Into<Arc<ServerSettings>>) -> Self {
         Self {
-            settings,
+            settings: settings.into(),
             reading: Reading::Head,
             scan: Scan::default(),
             skipped_blank: false,
@@ -177,6 +179,21 @@ impl Server {
         self.exchanges.len() - usize::from(matches!(self.reading, Reading::Body(_)) && !self.exchanges.is_empty())
     }
 
+    #[inline]
+    fn say(&mut self, cx: &mut Cx<'_, Self>, command: &ServerCommand) -> Result<(), Refusal> {
+        match command {
+            ServerCommand::Respond(response) => self.respond(cx, response),
+            ServerCommand::Data(data) => self.data(cx, data),
+            ServerCommand::End(trailers) => self.end(cx, trailers.as_ref()),
+            ServerCommand::Continue => self.say_continue(cx),
+            ServerCommand::Interim(response) => self.interim(cx, response),
+            ServerCommand::Drain => {
+                self.wind_down(cx);
+                Ok(())
+            }
+        }
+    }
+
     /// The status that tells the client why the session ends, where it would be taken for the answer to the right
     /// request.
     fn last_words(&self, cause: &Cause<Violation>) -> Option<StatusCode> {
@@ -209,21 +226,29 @@ impl Protocol for Server {
     }
 
     #[inline]
+    fn needs_bytes(&mut self) -> bool {
+        let needs = !self.overdue && self.reading == Reading::Head && self.violation.is_none();
+        // The application has taken what was decoded before.
+        self.untaken &= !needs;
+        needs
+    }
+
+    #[inline]
     fn decode(&mut self, cx: &mut Cx<'_, Self>, rx: &mut RecvBuf) -> Result<Step<ServerEvent>, Violation> {
         self.taken(cx);
-        let step = match (self.violation, self.reading) {
-            (Some(violation), _) => Err(violation),
+        let step = match (&self.violation, &self.reading) {
+            (Some(violation), _) => Err(*violation),
             (None, Reading::Head) => self.decode_head(cx, rx),
-            (None, Reading::Body(body)) => self.decode_body(cx, rx, body),
+            (None, Reading::Body(body)) => {
+                let body = *body;
+                self.decode_body(cx, rx, body)
+            }
             (None, Reading::Upgraded | Reading::Nothing) => Ok(self.leave(cx, rx)),
         };
+        self.untaken = matches!(step, Ok(Step::Event(_)));
         match step {
-            Ok(Step::Event(event)) => {
-                self.untaken = true;
-                Ok(Step::Event(event))
-            }
             Err(violation) => self.refuse(cx, violation),
-            other => other,
+            step => step,
         }
     }
 
@@ -250,18 +275,16 @@ impl Protocol for Server {
 
     #[inline]
     fn command(&mut self, cx: &mut Cx<'_, Self>, command: ServerCommand) -> Result<(), Refused<ServerCommand>> {
-        let written = match &command {
-            ServerCommand::Respond(response) => self.respond(cx, response),
-            ServerCommand::Data(data) => self.data(cx, data),
-            ServerCommand::End(trailers) => self.end(cx, trailers.as_ref()),
-            ServerCommand::Continue => self.say_continue(cx),
-            ServerCommand::Interim(response) => self.interim(cx, response),
-            ServerCommand::Drain => {
-                self.wind_down(cx);
-                Ok(())
-            }
-        };
-        written.map_err(|why| Refused::new(command, why))
+        self.say(cx, &command).map_err(|why| Refused::new(command, why))
+    }
+
+    #[inline]
+    fn command_from(&mut self, cx: &mut Cx<'_, Self>, command: &mut Option<ServerCommand>) -> Result<(), Refusal> {
+        if let Some(said) = command {
+            self.say(cx, said)?;
+            *command = None;
+        }
+        Ok(())
     }
 
     fn timer(&mut self, cx: &mut Cx<'_, Self>, timer: Timer) -> Result<Step<ServerEvent>, Fault<Violation>> {

@@ -8,6 +8,7 @@ use memchr::memchr;
 
 use super::{Exchange, Reading, Server, ServerEvent};
 use crate::error::Violation;
+use crate::headers::Headers;
 use crate::limits::Limits;
 use crate::message::{Incoming, RequestHead};
 use crate::timer::Timer;
@@ -45,35 +46,47 @@ impl Server {
                 Some(_) => return Err(Violation::LineEnd),
             }
         }
-        let limits = self.settings.limits;
+        let limits = &self.settings.limits;
         if !self.scan.has_begun() {
-            if let Some((len, raw)) = parse_at_once(rx, &limits) {
-                rx.advance(len);
+            if let Some((len, raw)) = parse_at_once(rx, limits) {
                 self.skipped_blank = false;
-                return self.take_request(cx, raw);
+                let alone = rx.len() == len;
+                let head = rx.view(len);
+                return self.take_request(cx, raw, alone, |headers| headers.copy(head));
             }
         }
-        check_request_line(rx, &self.scan, &limits)?;
-        let Some(head) = self.scan.take_head(rx, &limits)? else {
+        check_request_line(rx, &self.scan, limits)?;
+        let Some(head) = self.scan.take_head(rx, limits)? else {
             self.head_began(cx);
             return Ok(Step::NeedMore { hint: 0 });
         };
         self.skipped_blank = false;
-        let raw = parse_request(head, &limits)?;
-        self.take_request(cx, raw)
+        let raw = parse_request(&head, limits)?;
+        self.take_request(cx, raw, rx.is_empty(), |headers| *headers = Headers::of(head))
     }
 
-    /// A whole head is here.
+    /// A whole head is here, `alone` if nothing came behind it; `fill` puts its fields where they stay.
     #[inline(always)]
-    fn take_request(&mut self, cx: &mut Cx<'_, Self>, raw: RawRequest) -> Result<Step<ServerEvent>, Violation> {
+    fn take_request(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        raw: RawRequest,
+        alone: bool,
+        fill: impl FnOnce(&mut Headers),
+    ) -> Result<Step<ServerEvent>, Violation> {
         let body = incoming(raw.facts.chunked, raw.facts.length);
         check_length(body, &self.settings.limits)?;
         let facts = &raw.facts;
         self.requests += 1;
         let mut keep_alive = if raw.http10 { facts.keep_alive && !facts.close } else { !facts.close };
+        let connect = raw.method == Method::CONNECT;
+        // RFC 9112, section 9.6: behind a request that says so the client sends no other. Nor anything else, but there are
+        // old ones that send an empty line behind content.
+        if !keep_alive && body == Incoming::Empty && !connect && !facts.upgrade && alone {
+            cx.waive_linger();
+        }
         keep_alive &= self.requests < self.settings.requests;
         self.last_request |= !keep_alive;
-        let connect = raw.method == Method::CONNECT;
         let exchange = Exchange {
             head: raw.method == Method::HEAD,
             connect,
@@ -91,15 +104,17 @@ impl Server {
             }
             None => self.request_ended(cx),
         }
-        Ok(Step::Event(ServerEvent::Request(Box::new(RequestHead {
+        let mut request = Box::new(RequestHead {
             method: raw.method,
             uri: raw.uri,
             version: version(raw.http10),
-            headers: raw.headers,
+            headers: Headers::default(),
             body,
             expects_continue: exchange.expects,
             upgrade: exchange.upgrade,
-        }))))
+        });
+        fill(&mut request.headers);
+        Ok(Step::Event(ServerEvent::Request(request)))
     }
 
     #[inline]

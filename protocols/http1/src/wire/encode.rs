@@ -1,7 +1,7 @@
 //! Writing heads and content straight into the send queue: measured first, then written, from the same code.
 
 use bytes::Bytes;
-use duologue_core::{Payload, Refusal, SendQueue, Writer};
+use duologue_core::{Payload, Refusal, SendQueue};
 use http::{HeaderMap, header};
 
 use super::fields::names;
@@ -31,90 +31,42 @@ impl Out for Count {
     }
 }
 
-/// Gathers the small parts of a head, so that the queue sees few large ones.
+/// Room for what was counted before, filled from its start.
 #[derive(Debug)]
-pub(crate) struct Gather<'a, 'q> {
-    out: &'a mut Writer<'q>,
-    buffer: [u8; GATHER],
-    len: usize,
-}
+pub(crate) struct Place<'a>(pub(crate) &'a mut [u8]);
 
-const GATHER: usize = 256;
-
-impl<'a, 'q> Gather<'a, 'q> {
-    pub(crate) fn new(out: &'a mut Writer<'q>) -> Self {
-        Self { out, buffer: [0; GATHER], len: 0 }
-    }
-
-    /// Hands on what is left.
-    pub(crate) fn flush(&mut self) {
-        self.out.put_slice(self.buffer.get(..self.len).unwrap_or_default());
-        self.len = 0;
-    }
-}
-
-impl Out for Gather<'_, '_> {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        if self.len + bytes.len() > GATHER {
-            self.flush();
-        }
-        match self.buffer.get_mut(self.len..self.len + bytes.len()) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                self.len += bytes.len();
+impl Place<'_> {
+    #[inline(always)]
+    fn take(&mut self, len: usize) -> &mut [u8] {
+        match core::mem::take(&mut self.0).split_at_mut_checked(len) {
+            Some((place, rest)) => {
+                self.0 = rest;
+                place
             }
-            None => self.out.put_slice(bytes),
+            None => &mut [],
         }
     }
 }
 
-/// A small message, made before it is known how long it is.
-#[derive(Debug)]
-pub(crate) struct Small {
-    buffer: [u8; SMALL],
-    /// More than the buffer's length if it did not fit.
-    len: usize,
-}
-
-const SMALL: usize = 512;
-
-impl Small {
-    pub(crate) const fn new() -> Self {
-        Self { buffer: [0; SMALL], len: 0 }
-    }
-
-    /// All that was put, unless it is more than fits.
-    #[inline]
-    pub(crate) fn bytes(&self) -> Option<&[u8]> {
-        self.buffer.get(..self.len)
-    }
-
-    /// Room for `len` further bytes.
-    #[inline]
-    fn place(&mut self, len: usize) -> Option<&mut [u8]> {
-        let start = self.len;
-        self.len = start.saturating_add(len);
-        self.buffer.get_mut(start..self.len)
-    }
-}
-
-impl Out for Small {
-    #[inline]
+impl Out for Place<'_> {
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
-        if let Some(place) = self.place(bytes.len()) {
+        let place = self.take(bytes.len());
+        if place.len() == bytes.len() {
             place.copy_from_slice(bytes);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        let place = self.place(name.len().saturating_add(value.len()).saturating_add(FIELD_MARKS));
-        if let Some((place, rest)) = place.and_then(|place| place.split_at_mut_checked(name.len())) {
+        let place = self.take(name.len() + value.len() + FIELD_MARKS);
+        if let Some((place, rest)) = place.split_at_mut_checked(name.len()) {
             if let Some(([colon, space, value_place @ ..], [cr, lf])) = rest.split_last_chunk_mut::<2>() {
                 place.copy_from_slice(name);
                 (*colon, *space, *cr, *lf) = (b':', b' ', b'\r', b'\n');
-                value_place.copy_from_slice(value);
+                if value_place.len() == value.len() {
+                    value_place.copy_from_slice(value);
+                }
             }
         }
     }
@@ -174,6 +126,9 @@ pub(crate) struct Digits {
 }
 
 impl Digits {
+    /// Of no number.
+    pub(crate) const NONE: Self = Self { bytes: [b'0'; 20], start: 20 };
+
     #[inline]
     pub(crate) fn decimal(number: u64) -> Self {
         Self::of(number, 10)
@@ -185,7 +140,7 @@ impl Digits {
 
     #[inline(always)]
     fn of(mut number: u64, base: u64) -> Self {
-        let mut digits = Self { bytes: [b'0'; 20], start: 20 };
+        let mut digits = Self::NONE;
         for place in digits.bytes.iter_mut().rev() {
             let digit = (number % base) as u8;
             *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
@@ -266,12 +221,12 @@ pub(crate) fn put_end(tx: &mut SendQueue, body: BodyEncoder, trailers: Option<&H
     }
     let mut count = Count(5);
     fields(&mut count, trailers);
-    let mut out = tx.message(count.0)?;
-    let mut gather = Gather::new(&mut out);
-    gather.put(b"0\r\n");
-    fields(&mut gather, trailers);
-    gather.put(b"\r\n");
-    gather.flush();
+    tx.message(count.0)?.put_with(count.0, |place| {
+        let mut place = Place(place);
+        place.put(b"0\r\n");
+        fields(&mut place, trailers);
+        place.put(b"\r\n");
+    });
     Ok(())
 }
 

@@ -153,7 +153,8 @@ pub(crate) const fn is_token(byte: u8) -> bool {
 
 /// The bytes of a host and a port, as a URI writes them; nothing is allowed.
 fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|byte| HOST[usize::from(*byte)])
+    // All of them, for almost always all are: a branch for each costs more.
+    value.iter().fold(true, |ok, byte| ok & HOST[usize::from(*byte)])
 }
 
 const HOST: [bool; 256] = {

@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use bytes::Bytes;
 
 use crate::error::Violation;
-use crate::headers::Headers;
 use crate::limits::{Limits, MOST_FIELDS};
 
 use super::fields::{Facts, is_forbidden_in_trailers, is_token};
@@ -21,13 +20,12 @@ const LONGEST_NAME: usize = u16::MAX as usize;
 /// Heads up to this size are copied out of the receive buffer, which is then free for the next read.
 pub(super) const COPIED: usize = 4096;
 
-/// A request head, parsed and judged.
+/// A request head, parsed and judged. Its fields stay where they are.
 #[derive(Debug)]
 pub(crate) struct RawRequest {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) http10: bool,
-    pub(crate) headers: Headers,
     pub(crate) facts: Facts,
 }
 
@@ -40,22 +38,22 @@ pub(crate) struct RawResponse {
     pub(crate) facts: Facts,
 }
 
-/// Parses a whole request head. Its bytes become part of the values: nothing is copied.
-pub(crate) fn parse_request(head: Bytes, limits: &Limits) -> Result<RawRequest, Violation> {
+/// Parses a whole request head.
+pub(crate) fn parse_request(head: &[u8], limits: &Limits) -> Result<RawRequest, Violation> {
     let mut array = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(&head, &mut array) {
+    match request.parse_with_uninit_headers(head, &mut array) {
         Ok(httparse::Status::Complete(n)) if n == head.len() => {}
         Ok(_) => return Err(Violation::StartLine),
-        Err(error) => return Err(start_or_field(error, &head)),
+        Err(error) => return Err(start_or_field(error, head)),
     }
-    let (method, uri, http10, facts) = judge_request(&request, &head, limits)?;
-    Ok(RawRequest { method, uri, http10, headers: Headers::of(head), facts })
+    judge_request(&request, head, limits)
 }
 
 /// Parses the request head that `bytes` begin with and tells its length, if it is whole, small and in order: so are almost
 /// all, and the parser finds their end by itself. `None` says nothing: [`Scan`](super::Scan) and [`parse_request`] tell
 /// what is missing or wrong, the same however the bytes were cut.
+#[inline(always)]
 pub(crate) fn parse_at_once(bytes: &[u8], limits: &Limits) -> Option<(usize, RawRequest)> {
     // The parser would skip any number of empty lines.
     if matches!(bytes.first(), None | Some(b'\r' | b'\n')) {
@@ -68,9 +66,10 @@ pub(crate) fn parse_at_once(bytes: &[u8], limits: &Limits) -> Option<(usize, Raw
     if !ends_lines_with_both(&request, head) {
         return None;
     }
-    let head = Bytes::copy_from_slice(head);
-    let (method, uri, http10, facts) = judge_request(&request, &head, limits).ok()?;
-    Some((len, RawRequest { method, uri, http10, headers: Headers::of(head), facts }))
+    match judge_request(&request, head, limits) {
+        Ok(raw) => Some((len, raw)),
+        Err(_) => None,
+    }
 }
 
 /// The parser takes an LF only at the end of a line, where it may be bare. A name stands at the start of its line, so what is
@@ -81,28 +80,26 @@ fn ends_lines_with_both(request: &httparse::Request<'_, '_>, head: &[u8]) -> boo
     head.ends_with(b"\r\n\r\n") && request.headers.iter().all(|f| ends(f.name.as_ptr().addr().wrapping_sub(start)))
 }
 
-/// Judges a request that was parsed from the bytes of `head`, or from a copy of them.
+/// Judges a request that was parsed from the bytes of `head`.
 #[inline(always)]
-fn judge_request(
-    request: &httparse::Request<'_, '_>,
-    head: &Bytes,
-    limits: &Limits,
-) -> Result<(Method, Uri, bool, Facts), Violation> {
+fn judge_request(request: &httparse::Request<'_, '_>, head: &[u8], limits: &Limits) -> Result<RawRequest, Violation> {
     let (Some(method_name), Some(path), Some(version)) = (request.method, request.path, request.version) else {
         return Err(Violation::StartLine);
     };
-    let method = method_of(method_name)?;
     // One space is between them, and nothing before.
-    let start = method_name.len() + 1;
-    let place = head.get(start..start + path.len()).filter(|place| *place == path.as_bytes());
-    let uri = target(head, path, place.ok_or(Violation::StartLine)?, &method, limits)?;
+    if path.as_ptr().addr().wrapping_sub(head.as_ptr().addr()) != method_name.len() + 1 {
+        return Err(Violation::StartLine);
+    }
+    let method = method_of(method_name)?;
+    let uri = target(path, &method, limits)?;
     let http10 = version == 0;
-    let mut facts = judge(request.headers, limits)?;
+    let mut facts = Facts::default();
+    judge(request.headers, limits, &mut facts)?;
     facts.finish(http10, true)?;
     if method == Method::CONNECT && (facts.coded || facts.length.is_some_and(|n| n > 0)) {
         return Err(Violation::UnexpectedContent);
     }
-    Ok((method, uri, http10, facts))
+    Ok(RawRequest { method, uri, http10, facts })
 }
 
 /// Parses a whole response head.
@@ -119,7 +116,8 @@ pub(crate) fn parse_response(head: &Bytes, limits: &Limits) -> Result<RawRespons
     };
     let status = StatusCode::from_u16(code).map_err(|_| Violation::StartLine)?;
     let http10 = version == 0;
-    let mut facts = judge(response.headers, limits)?;
+    let mut facts = Facts::default();
+    judge(response.headers, limits, &mut facts)?;
     let mut headers = HeaderMap::with_capacity(response.headers.len());
     for field in response.headers.iter() {
         append(&mut headers, head, field)?;
@@ -158,18 +156,18 @@ pub(crate) fn parse_trailers(section: &Bytes, limits: &Limits) -> Result<HeaderM
 }
 
 /// Judges what was parsed, all that the type of header fields would refuse included.
-fn judge(parsed: &[httparse::Header<'_>], limits: &Limits) -> Result<Facts, Violation> {
+#[inline]
+fn judge(parsed: &[httparse::Header<'_>], limits: &Limits, facts: &mut Facts) -> Result<(), Violation> {
     if parsed.len() > limits.fields {
         return Err(Violation::TooManyFields { limit: limits.fields });
     }
-    let mut facts = Facts::default();
     for field in parsed {
         if field.name.len() > LONGEST_NAME {
             return Err(Violation::Field);
         }
         facts.note(field.name, field.value)?;
     }
-    Ok(facts)
+    Ok(())
 }
 
 #[inline]
@@ -188,12 +186,12 @@ fn method_of(method: &str) -> Result<Method, Violation> {
 }
 
 /// The request target in the form that its method asks for (RFC 9112, section 3.2).
-/// `place` is where it stands in `head`.
-fn target(head: &Bytes, path: &str, place: &[u8], method: &Method, limits: &Limits) -> Result<Uri, Violation> {
+#[inline]
+fn target(path: &str, method: &Method, limits: &Limits) -> Result<Uri, Violation> {
     if path.len() > limits.target {
         return Err(Violation::TargetTooLong { limit: limits.target });
     }
-    // The most frequent target, without a share in the head.
+    // The most frequent target, without a copy.
     if path == "/" && *method != Method::CONNECT {
         return Ok(Uri::default());
     }
@@ -201,7 +199,7 @@ fn target(head: &Bytes, path: &str, place: &[u8], method: &Method, limits: &Limi
     if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(Violation::Target);
     }
-    let uri = Uri::from_maybe_shared(head.slice_ref(place)).map_err(|_| Violation::Target)?;
+    let uri = Uri::try_from(path).map_err(|_| Violation::Target)?;
     let fits = if *method == Method::CONNECT {
         uri.scheme().is_none() && uri.path_and_query().is_none() && uri.port_u16().is_some()
     } else if path == "*" {
@@ -261,7 +259,7 @@ mod tests {
             too_many: Violation::TooManyFields { limit: limits.fields },
         };
         let len = Scan::default().find(bytes, &bounds).ok()??;
-        Some((len, parse_request(Bytes::copy_from_slice(&bytes[..len]), limits).ok()?))
+        Some((len, parse_request(&bytes[..len], limits).ok()?))
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod scan;
 
 pub(crate) use body::{BodyDecoder, Piece, check_length};
 pub(crate) use encode::{
-    BodyEncoder, Count, Digits, Gather, Out, Small, Survey, field, fields, is_framing, owned, put_data, put_end,
+    BodyEncoder, Count, Digits, Out, Place, Survey, field, fields, is_framing, owned, put_data, put_end,
 };
 pub(crate) use fields::{Facts, names_token};
 pub(crate) use head::{LONGEST_METHOD, RawRequest, parse_at_once, parse_request, parse_response, version};
