@@ -45,7 +45,11 @@ impl Running {
 
     /// How the server's stream ended, and its connection: whichever is said first.
     fn ends(&self) -> (String, String) {
-        let lines = [self.line(&[], Duration::from_secs(BOUND) + SLACK), self.line(&[], SLACK)];
+        self.ends_within(Duration::from_secs(BOUND) + SLACK)
+    }
+
+    fn ends_within(&self, within: Duration) -> (String, String) {
+        let lines = [self.line(&[], within), self.line(&[], SLACK)];
         let (streams, connections): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line.starts_with("stream at "));
         (streams.concat(), connections.concat())
@@ -152,7 +156,9 @@ fn a_killed_server_is_started_again_and_its_client_goes_on_where_it_was() {
     let from = pushed(&second.line(&["pushing from "], SLACK));
     println!("resumed at {from} of {BYTES}");
     assert!(from < BYTES);
-    let line = second.line(&["stream at ", "has them all"], Duration::from_secs(60));
-    assert_eq!(pushed(&line), BYTES);
-    assert_eq!(client.line(&["all ", " bytes came"], SLACK), format!("all {BYTES} bytes came"));
+    assert_eq!(client.line(&["all ", " bytes came"], Duration::from_secs(60)), format!("all {BYTES} bytes came"));
+    let (stream, connection) = second.ends_within(SLACK);
+    assert!(stream.contains("has them all"), "{stream}");
+    assert_eq!(pushed(&stream), BYTES);
+    assert!(!connection.is_empty(), "{stream}");
 }
