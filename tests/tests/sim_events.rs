@@ -17,7 +17,7 @@ use std::time::Duration;
 use duologue_core::reconnect::{Backoff, Generation, Order, Reconnect};
 use duologue_core::{CloseIntent, Code, Config, Event, Instant, Limits, Rng, Timeouts};
 use duologue_http1::http::{HeaderValue, Method, StatusCode, Uri};
-use duologue_http1::{Client, ClientCommand, ClientEvent, ClientSettings, Request, Server, Waits, sse};
+use duologue_http1::{Client, ClientCommand, ClientEvent, ClientSettings, Request, Server, ServerSettings, Waits, sse};
 use duologue_sim::{
     ConnectError, Fault, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, Report, SocketOptions,
     TcpKeepalive, Way, World,
@@ -250,7 +250,7 @@ fn run(seed: u64) -> Run {
     let (of_server, mut seeds) = (Rc::clone(&book), Rng::new(seed ^ 99));
     let send_buffer = Limits::new().send_buffer(600);
     world.listen(server, 80, Listen::default(), Server::config().limits(send_buffer), move || {
-        (Server::new(Default::default()), Feed::new(terms, Rc::clone(&of_server), seeds.next_u64()))
+        (Server::new(ServerSettings::new()), Feed::new(terms, Rc::clone(&of_server), seeds.next_u64()))
     });
     // Often so narrow that an event goes in many parts.
     world.set_link(Wire { capacity: 1 + rng.below(200) as usize, ..Wire::default() });

@@ -77,7 +77,8 @@ fn serve(name: &str, limit: u32) -> (Running, String, BufReader<impl Read>) {
     (running, address, said)
 }
 
-const SERVERS: [&str; 6] = ["brpc_echo", "echo", "http_server", "websocket_chat", "websocket_echo", "yamux_echo"];
+/// Without `echo`: other adapters have one too, and where all are built it is not certain whose this is.
+const SERVERS: [&str; 5] = ["brpc_echo", "http_server", "websocket_chat", "websocket_echo", "yamux_echo"];
 
 #[test]
 fn a_port_that_is_taken_is_named_and_the_code_is_1() {
