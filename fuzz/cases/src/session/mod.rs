@@ -91,6 +91,8 @@ impl Setup {
         let keepalive = wait(3).zip(wait(4)).map(|(quiet, reply)| Keepalive { quiet, reply });
         let timeouts = Timeouts::none().connect(wait(0)).handshake(wait(1)).idle(wait(2)).keepalive(keepalive);
         let timeouts = timeouts.write_stall(wait(5)).close_handshake(wait(6)).flush(wait(7)).linger(wait(8));
+        // The bits that `linger_bytes` leaves: from 4 ms a byte down to less than a tick.
+        let timeouts = timeouts.write_rate(250 * u32::from(self.linger_bytes / 32));
         let limits = Limits::new()
             .recv_buffer(2 + usize::from(self.recv_buffer % 16))
             .send_buffer(1 + usize::from(self.send_buffer % 32))

@@ -286,11 +286,20 @@ impl Model {
                 }
             }
             self.spoke = self.now;
-            self.stalled = (!self.queue.is_empty()).then_some(self.now);
+            self.stalled = if self.queue.is_empty() { None } else { Some(self.moved_on(taken.len())) };
             self.wake_writer();
         }
         self.settle();
         taken
+    }
+
+    /// Since when what is left waits: the bytes taken earn their time at the least rate, or all of it without one.
+    fn moved_on(&self, bytes: usize) -> Instant {
+        let (rate, bytes) = (u64::from(self.config.timeouts.write_rate), bytes as u64);
+        match self.stalled {
+            Some(since) if rate > 0 => since.after(Duration::from_nanos(bytes * 1_000_000_000 / rate)).min(self.now),
+            _ => self.now,
+        }
     }
 
     pub(super) fn shutdown_done(&mut self, now: Instant) {

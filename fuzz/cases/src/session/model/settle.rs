@@ -149,7 +149,9 @@ impl Model {
             self.stop_listening();
         }
         if self.send == SendState::Flushing && self.queue.is_empty() {
-            let may_hold = self.cause.is_some() && self.recv.reads() && !self.peer_fin_seen();
+            // Who broke the protocol or a limit is not waited for.
+            let trusted = !matches!(self.cause, None | Some(Cause::Violation(_) | Cause::Limit(_)));
+            let may_hold = trusted && self.recv.reads() && !self.peer_fin_seen();
             match self.config.close_order {
                 CloseOrder::PeerFirst { within } if may_hold => {
                     self.send_on(SendInput::Hold);
