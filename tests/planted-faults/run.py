@@ -112,11 +112,13 @@ class Fault:
         self.only = fields.get("only")
         self.find, self.replace = find.rstrip("\n"), replace.rstrip("\n")
 
-    def check(self):
-        """Its text must stand in its file, once."""
-        found = (ROOT / self.file).read_text().count(self.find)
-        if found != 1:
-            sys.exit(f"{self.name}: its text stands {found} times in {self.file}, and must stand there once")
+    def problem(self):
+        """What keeps it from being planted: its text must stand in its file, once."""
+        path = ROOT / self.file
+        if not path.is_file():
+            return f"{self.name}: there is no {self.file}"
+        found = path.read_text().count(self.find)
+        return f"{self.name}: its text stands {found} times in {self.file}, and must stand there once" if found != 1 else None
 
     def plant(self, tree):
         """Writes the fault into the tree and returns the file with its text as it was."""
@@ -272,6 +274,7 @@ def main():
     parser = argparse.ArgumentParser(description="Plants known faults and sees that the tests fail for each.")
     parser.add_argument("--only", metavar="NAME", help="only faults whose name contains NAME")
     parser.add_argument("--list", action="store_true", help="list the faults and do nothing")
+    parser.add_argument("--check", action="store_true", help="see that each has its place in the code, and do nothing")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="faults tried at a time")
     options = parser.parse_args()
     faults = [Fault(path) for path in sorted((HERE / "faults").glob("*.txt"))]
@@ -282,8 +285,12 @@ def main():
         return 0
     if not faults:
         sys.exit("no such fault")
-    for fault in faults:
-        fault.check()
+    problems = [problem for problem in (fault.problem() for fault in faults) if problem]
+    if problems:
+        sys.exit("\n".join(problems))
+    if options.check:
+        print(f"{len(faults)} faults, each with its one place")
+        return 0
     start = time.monotonic()
     run_of = Run(faults)
     workers = max(1, min(options.workers, len(faults)))
