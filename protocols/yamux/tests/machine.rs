@@ -370,6 +370,11 @@ fn ends_by_fin(before: impl FnOnce(&mut Session<Yamux>, StreamId)) -> (Cause<Yam
     let at_server = opened(&mut server)[0];
     before(&mut server, at_server);
     exchange(&mut client, &mut server, usize::MAX);
+    end_by_fin(client, id)
+}
+
+/// How this session ends when the FIN comes now, without any time passing, and what it tells about streams meanwhile.
+fn end_by_fin(mut client: Session<Yamux>, id: StreamId) -> (Cause<YamuxViolation>, Vec<StreamEvent>) {
     client.received_eof(NOW);
     let mut told = Vec::new();
     for _ in 0..20 {
@@ -420,6 +425,22 @@ fn a_fin_behind_the_last_finish_is_orderly_also_without_a_go_away() {
 #[test]
 fn a_fin_behind_a_go_away_is_orderly_and_its_open_streams_are_lost() {
     let (cause, told) = ends_by_fin(|server, _| server.send(NOW, YamuxCommand::Drain).unwrap());
+    assert_eq!((cause, closes(&told)), (Cause::PeerFinished, vec![StreamEnd::Lost]));
+}
+
+#[test]
+fn what_waits_for_credit_does_not_outlive_the_peer() {
+    let (mut client, mut server) = pair();
+    let id = open(&mut client);
+    // The server takes nothing, so that nothing more than its first window is ever granted.
+    for _ in 0..30 {
+        with(&mut client, id, |stream| stream.send(Bytes::from(vec![1; 10_000])).unwrap());
+        exchange(&mut client, &mut server, usize::MAX);
+    }
+    assert_eq!(with(&mut client, id, |stream| stream.credit().0.available()), 0);
+    server.send(NOW, YamuxCommand::Drain).unwrap();
+    exchange(&mut client, &mut server, usize::MAX);
+    let (cause, told) = end_by_fin(client, id);
     assert_eq!((cause, closes(&told)), (Cause::PeerFinished, vec![StreamEnd::Lost]));
 }
 
