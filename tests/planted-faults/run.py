@@ -31,9 +31,11 @@ text is not found exactly once, is an error of this list.
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,9 +55,14 @@ ENVIRONMENT = {
     # One failure is enough: nobody reads the smallest input of a planted fault.
     "PROPTEST_MAX_SHRINK_ITERS": "0",
     "RUST_BACKTRACE": "0",
+    # With more than one, a test's verdict is one line, whatever the test printed.
+    "RUST_TEST_THREADS": "2",
     # What a fault does not touch is not compiled again: less than half the time.
     "CARGO_INCREMENTAL": "1",
 }
+
+# How the test harness says that one test failed.
+FAILED = re.compile(r"^test .* \.\.\. FAILED$|^test result: FAILED")
 
 # The binaries that need nothing but pure crates. All others of duologue-tests are built with the runtimes.
 PURE_TESTS = ("laws", "exhaustive", "scenarios", "behaviours", "chunking", "allocation")
@@ -176,12 +183,12 @@ def copy_tree(tree):
 def command(test, extra=()):
     """The call of cargo that runs one test binary."""
     if test == "core":
-        return ["cargo", "test", "--offline", "-q", "-p", "duologue-core", "--lib", *extra]
+        return ["cargo", "test", "--offline", "-p", "duologue-core", "--lib", *extra]
     package, _, binary = test.rpartition(":")
     which = ["--lib"] if binary == "lib" else ["--test", binary]
     if package in ("", "duologue-tests"):
         package = "duologue-tests" if binary in PURE_TESTS else "duologue-runtime-tests"
-    return ["cargo", "test", "--offline", "-q", "-p", package, *which, *extra]
+    return ["cargo", "test", "--offline", "-p", package, *which, *extra]
 
 
 def run(tree, target, test, only):
@@ -191,21 +198,55 @@ def run(tree, target, test, only):
     built = subprocess.run(command(test, ["--no-run"]), cwd=tree, env=environment, capture_output=True, text=True)
     if built.returncode:
         return "broken", built.stderr
+    return watched(command(test, ["--", "--nocapture", *(["--exact", only] if only else [])]), tree, environment, only)
+
+
+def watched(arguments, tree, environment, only):
+    """Runs tests until the first of them failed: the others would say nothing more."""
+    process = subprocess.Popen(
+        arguments,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    late = threading.Event()
+
+    def stop():
+        # Cargo and its child: a group of their own.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def stop_late():
+        late.set()
+        stop()
+
+    limit = threading.Timer(TIME_LIMIT, stop_late)
+    limit.start()
+    lines, failed = [], False
     try:
-        done = subprocess.run(
-            command(test, ["--", "--exact", only] if only else ()),
-            cwd=tree,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT,
-        )
-    except subprocess.TimeoutExpired:
+        for line in process.stdout:
+            lines.append(line)
+            if FAILED.search(line):
+                failed = True
+                break
+    finally:
+        limit.cancel()
+        if failed:
+            stop()
+        process.stdout.close()
+        process.wait()
+    output = "".join(lines)
+    if failed:
+        return "failed", output
+    if late.is_set():
         return "hangs", ""
-    output = done.stdout + done.stderr
-    if done.returncode == 0:
+    if process.returncode == 0:
         return ("passed" if not only or "1 passed" in output else "broken"), output
-    return ("failed" if "test result: FAILED" in output else "broken"), output
+    return "broken", output
 
 
 def reason(output):
