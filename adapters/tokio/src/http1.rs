@@ -33,16 +33,20 @@
 //! # }
 //! ```
 
-use crate::Tokio;
+use crate::{PlainOrTls, Tokio};
 
 #[doc(inline)]
 pub use duologue_async::http1::*;
 
 /// Asks HTTP/1.1 servers over connections that are used again.
-pub type HttpClient = duologue_async::http1::HttpClient<Tokio>;
+pub type HttpClient = duologue_async::http1::HttpClient<PlainOrTls<Tokio>>;
 
 /// An answer whose content is taken piece by piece.
-pub type HttpResponse = duologue_async::http1::HttpResponse<Tokio>;
+pub type HttpResponse = duologue_async::http1::HttpResponse<PlainOrTls<Tokio>>;
 
 /// Server-sent events over any number of connections.
-pub type EventSource = duologue_async::http1::EventSource<Tokio>;
+pub type EventSource = duologue_async::http1::EventSource<PlainOrTls<Tokio>>;
+
+/// The pool of an [`HttpClient`], and its connections: plain or TLS, as the target says. To make one of one's own, for
+/// [`HttpClient::on`].
+pub type HttpPool = duologue_async::PoolClient<Client, PlainOrTls<Tokio>>;
