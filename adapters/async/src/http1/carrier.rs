@@ -94,8 +94,13 @@ pub(super) fn target(uri: &Uri, secure: bool) -> Result<String, HttpError> {
         }
         _ => return Err(HttpError::Target("the scheme has to be http or https")),
     };
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or(HttpError::Target("it names no host"))?;
-    Ok(format!("{prefix}{host}:{}", uri.port_u16().unwrap_or(port)))
+    let authority = uri.authority().filter(|authority| !authority.host().is_empty());
+    let authority = authority.ok_or(HttpError::Target("it names no host"))?;
+    Ok(match authority.port_u16() {
+        // It is asked for every request: what is written out already is not formatted.
+        Some(_) if !authority.as_str().contains('@') => [prefix, authority.as_str()].concat(),
+        given => format!("{prefix}{}:{}", authority.host(), given.unwrap_or(port)),
+    })
 }
 
 #[cfg(test)]
@@ -108,6 +113,8 @@ mod tests {
             ("http://a/b", Some("a:80")),
             ("http://a:81", Some("a:81")),
             ("http://a:443", Some("a:443")),
+            ("http://a:/", Some("a:80")),
+            ("http://u@a:81/", Some("a:81")),
             ("http://[::1]:81/", Some("[::1]:81")),
             ("https://a/", Some("https://a:443")),
             ("https://u:p@a:80/", Some("https://a:80")),
