@@ -68,6 +68,7 @@ macro_rules! on {
                 content_goes_both_ways_at_length
                 content_up_to_the_end_is_whole_with_close_notify_and_cut_without
                 addresses_are_names_too
+                a_pool_of_ones_own_may_dial_tls_as_well
             }
             on! { @tests $carrier, $run, idle:
                 what_tls_says_of_itself_loses_no_connection

@@ -4,8 +4,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use duologue_async::PlainOrTls;
-use duologue_http1::Request;
+use duologue_async::http1::HttpClient;
 use duologue_http1::http::Method;
+use duologue_http1::{ClientSettings, Request};
 
 use tokio_rustls::rustls::ClientConfig;
 
@@ -13,7 +14,7 @@ use super::bounds::{pause, step};
 use super::peer::{STEP, peer};
 use super::quiet::arrived;
 use super::server::{Secure, accept, configured};
-use super::{Web, client, get, uri};
+use super::{Web, client, get, options, uri};
 
 /// Waits for what the pool's task notices.
 async fn until<C: Web>(what: &str, mut holds: impl FnMut() -> bool) {
@@ -48,7 +49,9 @@ pub(crate) async fn what_tls_says_of_itself_loses_no_connection<C: Web>() {
         }
         peer
     });
-    let client = client::<C>(trusting);
+    // One connection: where there may be more, a warm one is dialled while this one is in use.
+    let connector = Arc::new(trusting).into();
+    let client = HttpClient::<C>::with_tls(ClientSettings::new(), connector, options(1)).expect("a pool");
     let target = uri(format!("https://localhost:{}/", address.port()));
     client.pool().keep_warm(&format!("https://localhost:{}", address.port()), 1);
     until::<C>("a connection", || client.pool().stats().idle == 1).await;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use duologue_async::http1::HttpError;
+use duologue_async::PoolClient;
+use duologue_async::http1::{HttpClient, HttpError};
 use duologue_core::Cause;
 use duologue_http1::http::Method;
-use duologue_http1::{Body, Request};
+use duologue_http1::{Body, Client, ClientSettings, Request};
 
 use super::bounds::step;
 use super::peer::peer;
 use super::server::{End, accept, configured, secure};
-use super::{Web, client, get, uri};
+use super::{Web, client, get, options, uri};
 
 pub(crate) async fn twenty_requests_go_over_one_connection<C: Web>() {
     let (config, trusting) = configured(&["localhost"]);
@@ -164,4 +165,28 @@ pub(crate) async fn addresses_are_names_too<C: Web>() {
         assert!(head.contains(&format!("\r\nhost: {host}:{port}\r\n")), "{head}");
         assert!(!named, "an address is no server name (RFC 6066, section 3)");
     }
+}
+
+pub(crate) async fn a_pool_of_ones_own_may_dial_tls_as_well<C: Web>() {
+    let (config, trusting) = configured(&["localhost"]);
+    let config = Arc::new(config);
+    let (address, server) = peer(move |listener| {
+        let mut peer = accept(listener, &config);
+        for _ in 0..2 {
+            peer.head();
+            peer.answer("hello");
+        }
+    });
+    let connector = C::Connector::from(Arc::new(trusting));
+    let dial = move |target, protocol, options| C::connect(target, Some(connector.clone()), protocol, options);
+    let made = |_: &str| Client::new(ClientSettings::new());
+    let pool = PoolClient::<Client, C>::dialled_by(made, dial, options(1)).expect("a pool");
+    let target = uri(format!("https://localhost:{}/", address.port()));
+    let Err(HttpError::Target(_)) = get(&HttpClient::on(pool.clone()), &target).await else { panic!("nobody said so") };
+    let client = HttpClient::on(pool).dials_https(true);
+    for _ in 0..2 {
+        assert_eq!(get(&client, &target).await.expect("an answer").0, "hello");
+    }
+    assert_eq!(client.pool().stats().dialled, 1);
+    server.join().expect("no panic");
 }
