@@ -1,6 +1,6 @@
 //! Server-sent events over TLS.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use duologue_async::ReconnectOptions;
@@ -24,6 +24,7 @@ pub(crate) async fn a_stream_over_tls_goes_on_after_every_kind_of_end<C: Web>() 
     const CONNECTIONS: u64 = 12;
     let (config, trusting) = configured(&["localhost"]);
     let config = Arc::new(config);
+    let (go_on, told) = mpsc::channel::<()>();
     let (address, server) = peer(move |listener| {
         let mut asked = Vec::new();
         for number in 1..=CONNECTIONS {
@@ -33,6 +34,8 @@ pub(crate) async fn a_stream_over_tls_goes_on_after_every_kind_of_end<C: Web>() 
             peer.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
             let event = format!("id: {number}\nretry: 0\ndata: event {number}\n\nid: lost\ndata: never whole\n");
             peer.say(&format!("{:x}\r\n{event}\r\n", event.len()));
+            // A reset takes what was not read yet with it.
+            told.recv_timeout(STEP).expect("the event was told");
             match number % 4 {
                 0 => peer.say("0\r\n\r\n"),
                 1 => peer.notify(),
@@ -41,9 +44,6 @@ pub(crate) async fn a_stream_over_tls_goes_on_after_every_kind_of_end<C: Web>() 
             }
             if number % 4 < 3 {
                 peer.rest();
-            } else {
-                // A reset takes what was not read yet with it.
-                std::thread::sleep(Duration::from_millis(50));
             }
         }
         asked
@@ -54,6 +54,7 @@ pub(crate) async fn a_stream_over_tls_goes_on_after_every_kind_of_end<C: Web>() 
     for number in 1..=CONNECTIONS {
         let event = step::<C, _>("an event", source.next_event()).await.expect("a stream").expect("no end");
         assert_eq!((event.data, event.last_event_id), (format!("event {number}"), number.to_string()));
+        go_on.send(()).expect("the server waits");
     }
     assert_eq!(source.connections(), CONNECTIONS);
     drop(source);

@@ -3,10 +3,10 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use duologue_async::PlainOrTls;
 use duologue_async::http1::HttpClient;
+use duologue_async::{PlainOrTls, Pooled};
 use duologue_http1::http::Method;
-use duologue_http1::{ClientSettings, Request};
+use duologue_http1::{Client, ClientSettings, Request};
 
 use tokio_rustls::rustls::ClientConfig;
 
@@ -157,9 +157,7 @@ fn an_end_that_only_the_kernel_knows_of_is_seen_at_the_last_moment() {
             let acquired = client.pool().acquire(&key);
             let connection = step::<Carrier, _>("a connection", acquired).await.expect("a connection");
             assert!(!connection.is_reused(), "before {end}");
-            let PlainOrTls::Tls(tls) = connection.transport() else { panic!("https is TLS") };
-            let tcp = tls.stream().expect("open").get_ref().0;
-            let same = socket2::SockRef::from(tcp).try_clone().expect("a descriptor");
+            let same = descriptor(&connection);
             connection.release();
             let request = Request::new(Method::POST, target.clone());
             let mut response = step::<Carrier, _>("a head", client.request(request)).await.expect("an answer");
@@ -176,4 +174,49 @@ fn an_end_that_only_the_kernel_knows_of_is_seen_at_the_last_moment() {
         let stats = client.pool().stats();
         assert_eq!((stats.dialled, stats.stale), (ENDS.len() as u64 + 1, ENDS.len() as u64), "{stats:?}");
     });
+}
+
+/// As above, of what belongs to TLS alone.
+#[test]
+fn what_tls_says_of_itself_is_nothing_at_the_last_moment() {
+    type Carrier = PlainOrTls<duologue_tokio::Tokio>;
+    const REQUESTS: u64 = 4;
+    let (config, trusting) = configured(&["localhost"]);
+    let config = Arc::new(config);
+    let (address, server) = peer(move |listener| {
+        let mut peer = accept(listener, &config);
+        peer.stream.set_nodelay(true).expect("set");
+        for _ in 0..REQUESTS {
+            peer.head();
+            peer.answer("again");
+            peer.tls.refresh_traffic_keys().expect("TLS 1.3");
+            peer.flush();
+        }
+        peer
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = client::<Carrier>(trusting);
+        let key = format!("https://localhost:{}", address.port());
+        let connection = step::<Carrier, _>("a connection", client.pool().acquire(&key)).await.expect("a connection");
+        let same = descriptor(&connection);
+        connection.release();
+        for _ in 0..REQUESTS {
+            let request = Request::new(Method::POST, uri(&key));
+            let mut response = step::<Carrier, _>("a head", client.request(request)).await.expect("an answer");
+            assert!(response.is_reused());
+            assert_eq!(step::<Carrier, _>("its content", response.bytes(100)).await.expect("all of it"), "again");
+            // No await from here to the next request.
+            arrived(&same);
+        }
+        let stats = client.pool().stats();
+        assert_eq!((stats.dialled, stats.stale, stats.reused), (1, 0, REQUESTS), "{stats:?}");
+    });
+    drop(server.join().expect("no panic"));
+}
+
+/// The socket beneath a connection, once more.
+fn descriptor(connection: &Pooled<Client, PlainOrTls<duologue_tokio::Tokio>>) -> socket2::Socket {
+    let PlainOrTls::Tls(tls) = connection.transport() else { panic!("https is TLS") };
+    socket2::SockRef::from(tls.stream().expect("open").get_ref().0).try_clone().expect("a descriptor")
 }
