@@ -183,12 +183,13 @@ fn what_tls_says_of_itself_is_nothing_at_the_last_moment() {
     const REQUESTS: u64 = 4;
     let (config, trusting) = configured(&["localhost"]);
     let config = Arc::new(config);
+    let (go, told) = mpsc::channel::<()>();
     let (address, server) = peer(move |listener| {
         let mut peer = accept(listener, &config);
-        peer.stream.set_nodelay(true).expect("set");
         for _ in 0..REQUESTS {
             peer.head();
             peer.answer("again");
+            told.recv_timeout(STEP).expect("told");
             peer.tls.refresh_traffic_keys().expect("TLS 1.3");
             peer.flush();
         }
@@ -207,6 +208,7 @@ fn what_tls_says_of_itself_is_nothing_at_the_last_moment() {
             assert!(response.is_reused());
             assert_eq!(step::<Carrier, _>("its content", response.bytes(100)).await.expect("all of it"), "again");
             // No await from here to the next request.
+            go.send(()).expect("the server waits");
             arrived(&same);
         }
         let stats = client.pool().stats();
