@@ -305,6 +305,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         &self.transport
     }
 
+    /// The transport, to ask it something that it must look for (whether TLS below has read anything). What is read from
+    /// it here the session never sees.
+    pub fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
     /// The timekeeper.
     #[must_use]
     pub fn timekeeper(&self) -> &K {

@@ -29,6 +29,11 @@ macro_rules! handles {
             shared::<adapter::ConnectError<FrameError>>();
             shared::<adapter::SendError<Bytes>>();
             shared::<adapter::DrainReport>();
+            shared::<adapter::PoolError>();
+            shared::<adapter::http1::HttpClient>();
+            shared::<adapter::http1::HttpError>();
+            sent::<adapter::http1::HttpResponse>();
+            sent::<adapter::http1::EventSource>();
         }
     };
 }
@@ -48,6 +53,9 @@ macro_rules! futures {
             let _ = |half: &mut adapter::RecvHalf<Frames>| sent_while_it_waits(half.next_event());
             let _ = |half: &adapter::SendHalf<Frames>| sent_while_it_waits(half.send(Bytes::new()));
             let _ = |pool: &adapter::PoolClient<Frames>| sent_while_it_waits(pool.acquire("a:1"));
+            let _ = |pool: &adapter::http1::HttpPool| sent_while_it_waits(pool.acquire("https://a:1"));
+            let _ = |client: &adapter::http1::HttpClient, uri| sent_while_it_waits(client.get(uri));
+            let _ = |source: &mut adapter::http1::EventSource| sent_while_it_waits(source.next_event());
             let _ = |sender: &adapter::ReconnectSender<Frames>| sent_while_it_waits(sender.send(Bytes::new()));
         }
     };

@@ -1,5 +1,7 @@
 //! The pooled HTTP client on every runtime, against servers that say byte for byte what a test wants.
 
+#[path = "http_client/bounds.rs"]
+mod bounds;
 #[path = "http_client/events.rs"]
 mod events;
 #[path = "http_client/peer.rs"]
@@ -9,40 +11,17 @@ mod streaming;
 #[path = "http_client/unsent.rs"]
 mod unsent;
 
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
 
-use duologue_async::http1::HttpClient;
-use duologue_async::{PoolOptions, Redial};
-use duologue_core::driver::Timekeeper;
+use bounds::{pause, step};
+use duologue_async::PoolOptions;
+use duologue_async::http1::{HttpCarrier, HttpClient};
 use duologue_core::pool::PoolConfig;
 use duologue_http1::http::Method;
 use duologue_http1::{ClientSettings, Request};
 use peer::STEP;
 
-/// Waits for a step of a test, with a bound.
-async fn step<R: Redial, F: Future>(what: &str, future: F) -> F::Output {
-    let mut clock = R::clock();
-    let until = clock.now().after(STEP);
-    let mut future = pin!(future);
-    let in_time = poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => clock.poll_until(cx, until).map(|()| None),
-    });
-    in_time.await.unwrap_or_else(|| panic!("{what} takes too long"))
-}
-
-/// Lets time pass.
-async fn pause<R: Redial>(time: Duration) {
-    let mut clock = R::clock();
-    let until = clock.now().after(time);
-    poll_fn(|cx| clock.poll_until(cx, until)).await;
-}
-
-fn client<R: Redial>(connections: u32) -> HttpClient<R> {
+fn client<R: HttpCarrier>(connections: u32) -> HttpClient<R> {
     let pool = PoolOptions::new().pool(PoolConfig::new().per_target(connections)).acquire_within(STEP);
     HttpClient::new(ClientSettings::new(), pool).expect("a pool")
 }
@@ -52,7 +31,7 @@ fn post(address: SocketAddr) -> Request {
 }
 
 /// The connection came back and could be used again; `dialled` were made in all.
-fn idle<R: Redial>(client: &HttpClient<R>, dialled: u64) {
+fn idle<R: HttpCarrier>(client: &HttpClient<R>, dialled: u64) {
     let stats = client.pool().stats();
     assert_eq!((stats.dialled, stats.in_use, stats.waiting), (dialled, 0, 0), "{stats:?}");
     // The server may have gone since.
@@ -63,6 +42,8 @@ fn idle<R: Redial>(client: &HttpClient<R>, dialled: u64) {
 macro_rules! on {
     ($($runtime:ident: $redial:ty, $run:expr;)*) => {
         $(mod $runtime {
+            use duologue_async::PlainOrTls;
+
             on! { @tests $redial, $run, streaming:
                 content_of_unknown_length_goes_in_chunks_with_trailers
                 content_that_never_pauses_keeps_nobody_from_the_answer
@@ -92,20 +73,11 @@ macro_rules! on {
     };
 }
 
-fn on_tokio(test: impl Future<Output = ()>) {
-    ::tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(test);
-}
-
 on! {
-    tokio: duologue_tokio::Tokio, crate::on_tokio;
-    smol: duologue_smol::Smol, ::smol::block_on;
-    async_std: duologue_async_std::AsyncStd, ::async_std::task::block_on;
-    threads: duologue_blocking::Threads, ::smol::block_on;
+    tokio: PlainOrTls<duologue_tokio::Tokio>, crate::bounds::on_tokio;
+    smol: PlainOrTls<duologue_smol::Smol>, ::smol::block_on;
+    async_std: PlainOrTls<duologue_async_std::AsyncStd>, ::async_std::task::block_on;
+    threads: PlainOrTls<duologue_blocking::Threads>, ::smol::block_on;
 }
 
 #[test]

@@ -155,16 +155,26 @@ impl<P: Protocol, T: Transport, K: Timekeeper + Clone> Connection<P, T, K> {
     where
         T: Dial<A, Clock = K>,
     {
-        let clock = T::clock();
+        let opening = async { T::dial(address, &options).await.map_err(ConnectError::Transport) };
+        Self::opened_by(T::clock(), opening, T::DOING, protocol, &options).await
+    }
+
+    /// As [`connect`](Self::connect), where `opening` makes the transport; `doing` is what that is called when it takes too
+    /// long.
+    pub(crate) async fn opened_by(
+        clock: K,
+        opening: impl Future<Output = Result<T, ConnectError<P::Violation>>>,
+        doing: &'static str,
+        protocol: P,
+        options: &Options,
+    ) -> Result<Self, ConnectError<P::Violation>> {
         let start = clock.now();
         let deadline = start.after(options.connect_within);
         let timed_out = |doing| ConnectError::TimedOut { after: options.connect_within, doing };
         let seed = options.session_seed();
         let mut session = Session::connecting(protocol, Arc::clone(&options.config), seed, start)?;
-        let transport = within(clock.clone(), deadline, T::dial(address, &options))
-            .await
-            .ok_or_else(|| timed_out(T::DOING))?
-            .map_err(ConnectError::Transport)?;
+        let opened = within(clock.clone(), deadline, opening).await;
+        let transport = opened.ok_or_else(|| timed_out(doing))??;
         session.connected(clock.now());
         let driver = Driver::new(session, transport, clock.clone());
         let mut connection = Self::from_driver(driver, options.send_within);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use duologue_core::{Closed, LimitsError, TransportFault};
 use thiserror::Error;
 
+use crate::tls::TlsError;
+
 /// A connection that did not come about. Nothing of it is left.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -20,6 +22,9 @@ pub enum ConnectError<V: std::error::Error + 'static> {
     /// Resolving or connecting failed.
     #[error("could not connect: {0}")]
     Transport(#[source] TransportFault),
+    /// TLS was not opened, or not as it was wanted.
+    #[error("could not connect: {0}")]
+    Tls(#[from] TlsError),
     /// The session ended before it was established.
     #[error("closed while opening: {0}")]
     Closed(#[source] Closed<V>),

@@ -15,6 +15,7 @@ mod line;
 mod open;
 #[cfg(feature = "websocket")]
 mod openings;
+mod plain_or_tls;
 pub mod pool;
 mod pooled;
 mod reconnecting;
@@ -27,6 +28,7 @@ mod stream;
 #[cfg(feature = "streams")]
 pub mod streams;
 mod testing;
+mod tls;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
@@ -34,15 +36,19 @@ pub use connect::{Adopt, Dial, Options};
 pub use connection::Connection;
 pub use error::{ConnectError, SendError};
 pub use fault::{fault, unresolved};
+pub use plain_or_tls::{ConnectorOf, DialTls, NoTls, OpenTls, Opening, PlainOrTls, Secured};
 pub use pooled::{PoolClient, PoolError, PoolOptions, PoolSetupError, Pooled, ephemeral_ports};
 pub use reconnecting::{
     Receipt, ReconnectEvent, ReconnectEventOf, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting,
 };
-pub use redial::{Carrier, Connecting, ConnectionOn, ConnectionOver, Dialling, Redial, SendProtocol};
+pub use redial::{Carrier, Connecting, ConnectionOn, ConnectionOver, Dialling, PoolCarrier, Redial, SendProtocol};
 pub use server::{AtLimit, Bind, DrainReport, Ends, Runtime, Served, Server, ServerHandle, ServerStats};
 pub use socket::{has_tcp_options, is_quiet, reset_on_drop, set_listener_options, set_tcp_options};
 pub use split::{RecvHalf, SendHalf};
 pub use testing::{ManualClock, Pipe, pipe};
+pub use tls::TlsError;
+#[cfg(feature = "rustls")]
+pub use tls::{is_quiet_over_tls, opened, opening_failed, server_name};
 
 #[doc(no_inline)]
 pub use duologue_core as core;

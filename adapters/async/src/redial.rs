@@ -1,6 +1,7 @@
 //! What a runtime gives to clients that connect again and again.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -71,6 +72,31 @@ impl<R: Redial> Carrier for R {
 
     fn clock() -> Self::Clock {
         <R as Runtime>::clock()
+    }
+}
+
+/// What the connections of a pool are made of. Every [`Redial`] is one.
+pub trait PoolCarrier: Carrier {
+    /// Runs the pool's task to its end beside the caller.
+    ///
+    /// # Errors
+    /// There is nothing to run it on; it was dropped.
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<()>;
+
+    /// Nothing waits to be read that is of any concern to a protocol: see [`Redial::is_quiet`]. It is asked at the moment
+    /// when a connection is given out, of one that was polled and is at rest; what it reads is gone, so that one that is
+    /// not quiet must not be used again.
+    fn is_quiet(transport: &mut Self::Transport) -> bool;
+}
+
+impl<R: Redial> PoolCarrier for R {
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        <R as Runtime>::spawn(future)
+    }
+
+    #[inline]
+    fn is_quiet(transport: &mut Self::Transport) -> bool {
+        <R as Redial>::is_quiet(transport)
     }
 }
 

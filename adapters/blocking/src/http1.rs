@@ -11,7 +11,7 @@ use bytes::Bytes;
 use duologue_core::pool::PoolStats;
 
 use crate::connection::wait_within;
-use crate::{PoolOptions, PoolSetupError, ReconnectOptions, Threads, wait};
+use crate::{PlainOrTls, PoolOptions, PoolSetupError, ReconnectOptions, Threads, wait};
 
 #[doc(inline)]
 pub use duologue_async::http1::*;
@@ -25,16 +25,29 @@ const PIECE: usize = 16 << 10;
 /// what is not: see [`duologue_async::http1::HttpClient`].
 #[derive(Clone)]
 pub struct HttpClient {
-    inner: duologue_async::http1::HttpClient<Threads>,
+    inner: duologue_async::http1::HttpClient<PlainOrTls<Threads>>,
 }
 
 impl HttpClient {
-    /// A client with a pool of its own, and the pool's thread.
+    /// A client of `http://` with a pool of its own, and the pool's thread.
     ///
     /// # Errors
     /// The pool's configuration cannot work, or there is no thread to be had.
     pub fn new(settings: ClientSettings, options: PoolOptions) -> Result<Self, PoolSetupError> {
         duologue_async::http1::HttpClient::new(settings, options).map(|inner| Self { inner })
+    }
+
+    /// A client of `https://` and `http://` alike, over one pool: see [`duologue_async::http1::HttpClient::with_tls`].
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    #[cfg(feature = "rustls")]
+    pub fn with_tls(
+        settings: ClientSettings,
+        connector: crate::TlsConnector,
+        options: PoolOptions,
+    ) -> Result<Self, PoolSetupError> {
+        duologue_async::http1::HttpClient::with_tls(settings, connector, options).map(|inner| Self { inner })
     }
 
     /// Whether idempotent requests are sent again although the server may know of them. Default false.
@@ -118,7 +131,7 @@ impl<C: io::Read> http_body::Body for FromRead<C> {
 /// An answer whose content is taken piece by piece. Its connection goes back to the pool with the content's end;
 /// **dropped** before that it ends its connection.
 pub struct HttpResponse {
-    inner: duologue_async::http1::HttpResponse<Threads>,
+    inner: duologue_async::http1::HttpResponse<PlainOrTls<Threads>>,
 }
 
 impl HttpResponse {
@@ -160,11 +173,11 @@ impl fmt::Debug for HttpResponse {
 /// Receives server-sent events, and connects again whenever the stream ends or breaks, with `Last-Event-ID`; see
 /// [`duologue_async::http1::EventSource`]. Everything happens while a thread waits for an event.
 pub struct EventSource {
-    inner: duologue_async::http1::EventSource<Threads>,
+    inner: duologue_async::http1::EventSource<PlainOrTls<Threads>>,
 }
 
 impl EventSource {
-    /// The events of `uri`. The first attempt to connect is made by the first wait.
+    /// The events of an `http://` URI. The first attempt to connect is made by the first wait.
     ///
     /// # Errors
     /// See [`EventSourceSetupError`].
@@ -178,6 +191,26 @@ impl EventSource {
     /// See [`EventSourceSetupError`].
     pub fn with_request(request: Request, options: ReconnectOptions) -> Result<Self, EventSourceSetupError> {
         duologue_async::http1::EventSource::with_request(request, options).map(|inner| Self { inner })
+    }
+
+    /// As [`with_request`](Self::with_request), of an `https://` URI, or of an `http://` one: see
+    /// [`duologue_async::http1::EventSource::with_tls`].
+    ///
+    /// # Errors
+    /// See [`EventSourceSetupError`].
+    #[cfg(feature = "rustls")]
+    pub fn with_tls(
+        request: Request,
+        connector: crate::TlsConnector,
+        options: ReconnectOptions,
+    ) -> Result<Self, EventSourceSetupError> {
+        duologue_async::http1::EventSource::with_tls(request, connector, options).map(|inner| Self { inner })
+    }
+
+    /// Why the last connection ended or did not come about, for people; see [`duologue_async::http1::EventSource::trouble`].
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.inner.trouble()
     }
 
     /// Waits for the next event; `None` once it was closed, or after an error.

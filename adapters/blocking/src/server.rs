@@ -8,8 +8,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use duologue_async::{Bind, Connecting, Connection, Redial, Runtime, SendProtocol, is_quiet};
-use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session};
+use duologue_async::{Bind, Connecting, Connection, Dial, DialTls, Opening, Redial, Runtime, SendProtocol, is_quiet};
+use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session, TransportFault};
 use duologue_futures_io::reset_on_drop;
 
 use crate::connection::methods;
@@ -53,6 +53,17 @@ impl Redial for Threads {
 
     fn is_quiet(transport: &Self::Transport) -> bool {
         transport.stream().is_some_and(is_quiet)
+    }
+}
+
+impl DialTls for Threads {
+    #[cfg(feature = "rustls")]
+    type Tls = duologue_futures_io::Rustls;
+    #[cfg(not(feature = "rustls"))]
+    type Tls = duologue_async::NoTls;
+
+    fn dial(address: String, options: Options) -> Opening<Self::Transport, TransportFault> {
+        Box::pin(async move { <Self::Transport as Dial<String>>::dial(address, &options).await })
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn failed(error: &io::Error) -> TransportFault {
     duologue_async::fault(error, Operation::Connect)
 }
 
-/// `ByteStream`, `Adopt` and `Dial` for the sockets of one runtime, which all look alike. `$adopted` is what users hold
+/// `ByteStream`, `Adopt`, `Dial` and `OpenTls` for the sockets of one runtime, which all look alike. `$adopted` is what users hold
 /// and `$into` makes the stream of it.
 macro_rules! sockets {
     (tcp: $tcp:ty, adopt: $adopted:ty => $into:expr, shutdown: $shutdown:expr) => {
@@ -89,6 +89,35 @@ macro_rules! sockets {
                 let stream = into(stream)?;
                 set_tcp_options(&stream, options)?;
                 Ok(Self::new(stream))
+            }
+        }
+
+        #[cfg(feature = "rustls")]
+        impl duologue_async::OpenTls<StreamTransport<$tcp>> for crate::Rustls {
+            type Connector = crate::TlsConnector;
+            type Transport = StreamTransport<crate::TlsStream<$tcp>>;
+
+            fn check_host(host: &str) -> Result<(), duologue_async::TlsError> {
+                duologue_async::server_name(host).map(drop)
+            }
+
+            fn open(
+                transport: StreamTransport<$tcp>,
+                host: String,
+                connector: crate::TlsConnector,
+            ) -> duologue_async::Opening<Self::Transport, duologue_async::TlsError> {
+                Box::pin(crate::tls_target::open(transport, host, connector))
+            }
+
+            fn agreed(transport: &Self::Transport) -> Option<&[u8]> {
+                transport.stream()?.get_ref().1.alpn_protocol()
+            }
+
+            fn is_quiet(transport: &mut Self::Transport) -> bool {
+                transport.stream_mut().is_some_and(|stream| {
+                    let (socket, connection) = stream.get_mut();
+                    duologue_async::is_quiet_over_tls(connection, socket)
+                })
             }
         }
     };

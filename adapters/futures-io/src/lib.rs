@@ -25,7 +25,7 @@ pub use dial::{AsIs, UnixPath};
 pub use duologue_async::{fault, reset_on_drop, set_tcp_options};
 pub use stream::{ByteStream, StreamTransport};
 #[cfg(all(feature = "rustls", feature = "async-io"))]
-pub use tls_target::{TlsConnector, TlsStream, TlsTarget};
+pub use tls_target::{Rustls, TlsConnector, TlsStream, TlsTarget};
 
 #[doc(no_inline)]
 pub use duologue_core as core;

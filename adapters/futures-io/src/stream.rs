@@ -62,6 +62,12 @@ impl<S: ByteStream> StreamTransport<S> {
         self.stream.as_ref()
     }
 
+    /// As [`stream`](Self::stream), to ask it something that it must look for. What is read from it here the session never
+    /// sees.
+    pub const fn stream_mut(&mut self) -> Option<&mut S> {
+        self.stream.as_mut()
+    }
+
     /// The stream, unless the session has released it: to wrap it before a session begins.
     #[must_use]
     pub fn into_stream(self) -> Option<S> {

@@ -1,8 +1,8 @@
-//! TLS of futures-rustls, dialled over any socket that can be.
+//! TLS of futures-rustls, dialled over any socket that can be. Its twin is in `duologue-tokio` (decision 0090).
 
 use std::fmt;
 
-use duologue_async::{Dial, Options, fault};
+use duologue_async::{Dial, Options, TlsError, fault, opened, opening_failed, server_name};
 use duologue_core::{FaultKind, Operation, TransportFault};
 use futures_rustls::pki_types::{InvalidDnsNameError, ServerName};
 
@@ -68,4 +68,21 @@ where
         let secured = target.connector.connect(target.name, stream).await;
         secured.map(Self::new).map_err(|e| fault(&e, Operation::Connect))
     }
+}
+
+/// TLS of futures-rustls over TCP: what a [`PlainOrTls`](duologue_async::PlainOrTls) opens. Nothing holds one.
+#[derive(Clone, Copy, Debug)]
+pub enum Rustls {}
+
+pub(crate) async fn open<S: ByteStream>(
+    transport: StreamTransport<S>,
+    host: String,
+    connector: TlsConnector,
+) -> Result<StreamTransport<TlsStream<S>>, TlsError> {
+    let name = server_name(&host)?;
+    let gone = TransportFault::new(FaultKind::Other, Operation::Connect);
+    let stream = transport.into_stream().ok_or_else(|| TlsError::Transport { host: host.clone(), fault: gone })?;
+    let stream = connector.connect(name, stream).await.map_err(|e| opening_failed(&host, &e))?;
+    opened(&host, stream.get_ref().1)?;
+    Ok(StreamTransport::new(stream))
 }

@@ -1,16 +1,20 @@
 //! HTTP/1.1 on smol: a pooled client, and server-sent events. A server is a [`crate::Server`] whose protocol is
 //! [`Server`].
 
-use crate::Smol;
+use crate::{PlainOrTls, Smol};
 
 #[doc(inline)]
 pub use duologue_async::http1::*;
 
-/// Asks HTTP/1.1 servers over connections that are used again.
-pub type HttpClient = duologue_async::http1::HttpClient<Smol>;
+/// Asks HTTP/1.1 servers over connections that are used again: `http://`, and made by `with_tls` `https://` too.
+pub type HttpClient = duologue_async::http1::HttpClient<PlainOrTls<Smol>>;
 
 /// An answer whose content is taken piece by piece.
-pub type HttpResponse = duologue_async::http1::HttpResponse<Smol>;
+pub type HttpResponse = duologue_async::http1::HttpResponse<PlainOrTls<Smol>>;
 
-/// Server-sent events over any number of connections.
-pub type EventSource = duologue_async::http1::EventSource<Smol>;
+/// Server-sent events over any number of connections: of `http://`, and made by `with_tls` of `https://` too.
+pub type EventSource = duologue_async::http1::EventSource<PlainOrTls<Smol>>;
+
+/// The pool of an [`HttpClient`], and its connections: plain or TLS, as the target says. To make one of one's own, for
+/// [`HttpClient::on`].
+pub type HttpPool = duologue_async::PoolClient<Client, PlainOrTls<Smol>>;

@@ -12,14 +12,15 @@ pub mod streams;
 pub mod websocket;
 
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
-    ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, NoTls, Options, PlainOrTls, PoolError, PoolOptions,
+    PoolSetupError, Receipt, ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle,
+    ServerStats, TlsError, ephemeral_ports,
 };
 #[cfg(unix)]
 pub use duologue_futures_io::UnixPath;
 pub use duologue_futures_io::{AsIs, ByteStream, Clock, StreamTransport, fault, set_tcp_options};
 #[cfg(feature = "rustls")]
-pub use duologue_futures_io::{TlsConnector, TlsStream, TlsTarget};
+pub use duologue_futures_io::{Rustls, TlsConnector, TlsStream, TlsTarget};
 pub use runtime::Smol;
 
 #[doc(no_inline)]

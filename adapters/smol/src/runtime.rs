@@ -5,7 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use duologue_async::{Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, is_quiet};
+use duologue_async::{
+    Bind, Connecting, Connection, Dial, DialTls, Opening, Options, Redial, Runtime, SendProtocol, is_quiet,
+};
+use duologue_core::TransportFault;
 use duologue_futures_io::{Clock, StreamTransport, reset_on_drop};
 use smol::net::{AsyncToSocketAddrs, TcpListener, TcpStream};
 
@@ -48,6 +51,17 @@ impl Redial for Smol {
 
     fn is_quiet(transport: &Self::Transport) -> bool {
         transport.stream().is_some_and(is_quiet)
+    }
+}
+
+impl DialTls for Smol {
+    #[cfg(feature = "rustls")]
+    type Tls = duologue_futures_io::Rustls;
+    #[cfg(not(feature = "rustls"))]
+    type Tls = duologue_async::NoTls;
+
+    fn dial(address: String, options: Options) -> Opening<Self::Transport, TransportFault> {
+        Box::pin(async move { <Self::Transport as Dial<String>>::dial(address, &options).await })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p duologue-tokio --example http_client -- http://127.0.0.1:8080/ --requests 1000 --connections 4
+//! cargo run --release -p duologue-tokio --example http_client -- https://example.com/ --ca /etc/ssl/certs/ca-certificates.crt
 //! ```
 //!
 //! The numbers of TIME_WAIT are the kernel's, of this machine, for the server's port: those at the client's ends, and at the
@@ -11,8 +12,11 @@
 mod common;
 #[path = "tour/kernel.rs"]
 mod kernel;
+#[path = "common/tls.rs"]
+mod tls;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +34,7 @@ use common::{Failure, at, run, say};
 #[derive(Parser)]
 #[command(about = "Asks an HTTP/1.1 server, over pooled connections or over one for each request")]
 struct Args {
-    /// What to ask for: an http URL.
+    /// What to ask for: an http URL, or with --ca an https URL.
     url: Uri,
     /// Requests in all.
     #[arg(long, default_value_t = 1)]
@@ -38,9 +42,12 @@ struct Args {
     /// Requests under way at a time, and most connections of the pool.
     #[arg(long, default_value_t = 1)]
     connections: usize,
-    /// Dial for each request, and close afterwards.
+    /// Dial for each request, and close afterwards: http only.
     #[arg(long)]
     naive: bool,
+    /// Whom to trust for https: a file of certificates (PEM).
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 /// What the requests came to.
@@ -61,18 +68,25 @@ fn main() -> ExitCode {
 }
 
 async fn ask_all(args: Args) -> Result<(), Failure> {
-    if args.url.scheme_str() != Some("http") {
-        return Err(format!("{} is no http URL", args.url).into());
-    }
+    let default_port = match args.url.scheme_str() {
+        Some("http") => 80,
+        Some("https") if args.naive => return Err("--naive asks http only".into()),
+        Some("https") if args.ca.is_none() => return Err("https takes --ca FILE: whom to trust".into()),
+        Some("https") => 443,
+        _ => return Err(format!("{} is neither an http nor an https URL", args.url).into()),
+    };
     let host = args.url.host().ok_or("the URL names no host")?.trim_matches(['[', ']']);
-    let port = args.url.port_u16().unwrap_or(80);
+    let port = args.url.port_u16().unwrap_or(default_port);
     let server =
         at("looking up", host, tokio::net::lookup_host((host, port)).await)?.next().ok_or("the host has no address")?;
     let connections = args.connections.clamp(1, args.requests.max(1));
     let pool = PoolConfig::new().per_target(u32::try_from(connections)?);
     let mut options = PoolOptions::new();
     options.pool = pool.ports(options.pool.ports);
-    let client = HttpClient::new(ClientSettings::new(), options)?;
+    let client = match &args.ca {
+        Some(file) => HttpClient::with_tls(ClientSettings::new(), tls::trusting(file)?, options)?,
+        None => HttpClient::new(ClientSettings::new(), options)?,
+    };
 
     let before = kernel::time_wait(server).unwrap_or_default();
     let start = Instant::now();

@@ -6,14 +6,17 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "common/tls.rs"]
+mod tls;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use duologue_tokio::ReconnectOptions;
-use duologue_tokio::http1::EventSource;
-use duologue_tokio::http1::http::Uri;
+use duologue_tokio::http1::http::{Method, Uri};
+use duologue_tokio::http1::{EventSource, Request};
 
 use common::{Failure, run, say};
 
@@ -23,11 +26,14 @@ const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Parser)]
 #[command(about = "Prints server-sent events, over as many connections as it takes")]
 struct Args {
-    /// The stream: an http URL.
+    /// The stream: an http URL, or with --ca an https URL.
     url: Uri,
     /// Stop after so many events.
     #[arg(long)]
     events: Option<u64>,
+    /// Whom to trust for https: a file of certificates (PEM).
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -35,7 +41,11 @@ fn main() -> ExitCode {
 }
 
 async fn print(args: Args) -> Result<(), Failure> {
-    let mut source = EventSource::new(args.url, ReconnectOptions::new())?;
+    let request = Request::new(Method::GET, args.url);
+    let mut source = match &args.ca {
+        Some(file) => EventSource::with_tls(request, tls::trusting(file)?, ReconnectOptions::new())?,
+        None => EventSource::with_request(request, ReconnectOptions::new())?,
+    };
     let mut seen = 0;
     let mut told = None;
     while args.events.is_none_or(|wanted| seen < wanted) {

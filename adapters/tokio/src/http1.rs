@@ -32,17 +32,45 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A client that asks `https://` as well is made with a connector (feature `rustls`): whom to trust is its caller's. Here the
+//! server is somebody else's, and what is asked comes over TLS or not at all:
+//!
+//! ```no_run
+//! # #[cfg(feature = "rustls")]
+//! # async fn ask(roots: tokio_rustls::rustls::RootCertStore) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use duologue_tokio::http1::{ClientSettings, HttpClient, HttpError};
+//! use duologue_tokio::{PoolError, PoolOptions, TlsConnector, TlsError};
+//! use tokio_rustls::rustls::ClientConfig;
+//!
+//! let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+//! let connector = TlsConnector::from(Arc::new(config));
+//! let client = HttpClient::with_tls(ClientSettings::new(), connector, PoolOptions::new())?;
+//! match client.get("https://example.com/".parse()?).await {
+//!     Ok(mut response) => println!("{}", response.bytes(1 << 20).await?.len()),
+//!     Err(HttpError::Pool(PoolError::Tls(TlsError::Certificate { why, .. }))) => println!("not to be trusted: {why}"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
-use crate::Tokio;
+use crate::{PlainOrTls, Tokio};
 
 #[doc(inline)]
 pub use duologue_async::http1::*;
 
-/// Asks HTTP/1.1 servers over connections that are used again.
-pub type HttpClient = duologue_async::http1::HttpClient<Tokio>;
+/// Asks HTTP/1.1 servers over connections that are used again: `http://`, and made by `with_tls` `https://` too.
+pub type HttpClient = duologue_async::http1::HttpClient<PlainOrTls<Tokio>>;
 
 /// An answer whose content is taken piece by piece.
-pub type HttpResponse = duologue_async::http1::HttpResponse<Tokio>;
+pub type HttpResponse = duologue_async::http1::HttpResponse<PlainOrTls<Tokio>>;
 
-/// Server-sent events over any number of connections.
-pub type EventSource = duologue_async::http1::EventSource<Tokio>;
+/// Server-sent events over any number of connections: of `http://`, and made by `with_tls` of `https://` too.
+pub type EventSource = duologue_async::http1::EventSource<PlainOrTls<Tokio>>;
+
+/// The pool of an [`HttpClient`], and its connections: plain or TLS, as the target says. To make one of one's own, for
+/// [`HttpClient::on`].
+pub type HttpPool = duologue_async::PoolClient<Client, PlainOrTls<Tokio>>;

@@ -18,16 +18,16 @@ pub mod websocket;
 
 pub use clock::Clock;
 pub use duologue_async::{
-    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, Options, PoolError, PoolOptions, PoolSetupError, Receipt,
-    ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle, ServerStats, ephemeral_ports, fault,
-    set_tcp_options,
+    Adopt, AtLimit, ConnectError, Dial, DrainReport, Ends, NoTls, Options, PlainOrTls, PoolError, PoolOptions,
+    PoolSetupError, Receipt, ReconnectEvent, ReconnectOptions, ReconnectSendError, SendError, ServerHandle,
+    ServerStats, TlsError, ephemeral_ports, fault, set_tcp_options,
 };
 pub use runtime::Tokio;
 pub use tcp::AsIs;
 #[cfg(unix)]
 pub use tcp::UnixPath;
 #[cfg(feature = "rustls")]
-pub use tls::{TlsConnector, TlsStream, TlsTarget};
+pub use tls::{Rustls, TlsConnector, TlsStream, TlsTarget};
 pub use transport::{ByteStream, StreamTransport};
 
 #[doc(no_inline)]

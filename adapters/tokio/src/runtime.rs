@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use duologue_async::{
-    Bind, Connecting, Connection, Options, Redial, Runtime, SendProtocol, has_tcp_options, is_quiet,
-    set_listener_options,
+    Bind, Connecting, Connection, Dial, DialTls, Opening, Options, Redial, Runtime, SendProtocol, has_tcp_options,
+    is_quiet, set_listener_options,
 };
+use duologue_core::TransportFault;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
 use crate::clock::Clock;
@@ -61,6 +62,17 @@ impl Redial for Tokio {
 
     fn is_quiet(transport: &Self::Transport) -> bool {
         transport.stream().is_some_and(is_quiet)
+    }
+}
+
+impl DialTls for Tokio {
+    #[cfg(feature = "rustls")]
+    type Tls = crate::Rustls;
+    #[cfg(not(feature = "rustls"))]
+    type Tls = duologue_async::NoTls;
+
+    fn dial(address: String, options: Options) -> Opening<Self::Transport, TransportFault> {
+        Box::pin(async move { <Self::Transport as Dial<String>>::dial(address, &options).await })
     }
 }
 

@@ -107,14 +107,17 @@ fn who_cannot_be_reached_is_said_in_words_and_the_code_is_1() {
     let (http, ws, port) = (format!("http://{free}/"), format!("ws://{free}/"), free.port().to_string());
     for (name, args, expected) in [
         ("http_client", vec![http.as_str()], "refused"),
-        ("http_client", vec!["https://127.0.0.1/"], "no http URL"),
-        ("http_client", vec!["nonsense"], "no http URL"),
+        ("http_client", vec!["https://127.0.0.1/"], "--ca FILE"),
+        ("http_client", vec!["https://127.0.0.1/", "--ca", "/dev/null"], "there are none"),
+        ("http_client", vec!["https://127.0.0.1/", "--ca", "/nowhere"], "/nowhere"),
+        ("http_client", vec!["https://127.0.0.1/", "--naive"], "http only"),
+        ("http_client", vec!["nonsense"], "neither an http nor an https URL"),
         ("websocket_client", vec![ws.as_str()], "refused"),
         ("websocket_client", vec![http.as_str()], "ws://"),
         ("websocket_push", vec!["send", ws.as_str(), "/no/such/file"], "/no/such/file"),
         ("brpc_echo", vec!["--connect", port.as_str()], "refused"),
         ("brpc_push", vec!["fetch", "--port", port.as_str(), "--progress", "/no/such/folder/at"], "/no/such/folder/at"),
-        ("sse_client", vec!["https://127.0.0.1/"], "scheme"),
+        ("sse_client", vec!["https://127.0.0.1/"], "with_tls"),
     ] {
         let (code, said) = run(name, &args);
         assert_eq!(code, Some(1), "{name} {args:?}: {said}");

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs the peers that are missing: curl, wrk, ab (apache2-utils), nginx, nc.
+# Installs the peers that are missing: curl, wrk, ab (apache2-utils), nginx, openssl, nc.
 set -eu
 missing=""
-for pair in curl:curl wrk:wrk ab:apache2-utils nginx:nginx nc:netcat-openbsd; do
+for pair in curl:curl wrk:wrk ab:apache2-utils nginx:nginx openssl:openssl nc:netcat-openbsd; do
     command -v "${pair%%:*}" > /dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0

@@ -1,5 +1,5 @@
 #!/bin/bash
-# HTTP/1.1 against real peers: curl, wrk, ab and raw bytes against our server, nginx behind our client.
+# HTTP/1.1 against real peers: curl, wrk, ab and raw bytes against our server, nginx behind our client, with TLS too.
 #
 #   tests/peers/http/run.sh           builds the examples and runs every check; a missing tool is said and skipped
 #   tests/peers/http/run.sh --built   uses target/release/examples as they are
@@ -9,7 +9,7 @@ set -u
 cd "$(dirname "$0")/../../.."
 target="${CARGO_TARGET_DIR:-target}/release/examples"
 if [ "${1:-}" != "--built" ]; then
-    cargo build --release -q -p duologue-tokio --example http_server --example http_client || exit 1
+    cargo build --release -q -p duologue-tokio --example http_server --example http_client --example sse_client || exit 1
 fi
 PATH="$PATH:/usr/sbin"
 work="$(mktemp -d)"
@@ -93,9 +93,34 @@ check "our client against our server" "^1 sockets opened" "$(timeout 60 "$target
 if has nginx "nginx"; then
     mkdir -p "$work/html"
     head -c 100000 /dev/urandom > "$work/html/large"
+    # With TLS where openssl makes the certificates: somebody whom the client trusts, who vouches for "localhost".
+    with_tls=""
+    if has openssl "nginx with TLS"; then
+        request="openssl req -new -newkey rsa:2048 -nodes"
+        if $request -x509 -keyout "$work/ca.key" -out "$work/ca.pem" -days 2 -subj /CN=peers \
+                -addext keyUsage=critical,keyCertSign > "$work/openssl" 2>&1 \
+            && $request -keyout "$work/key.pem" -out "$work/request.pem" -subj /CN=localhost >> "$work/openssl" 2>&1 \
+            && printf 'basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n' > "$work/leaf" \
+            && openssl x509 -req -in "$work/request.pem" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial \
+                -days 2 -extfile "$work/leaf" -out "$work/cert.pem" >> "$work/openssl" 2>&1; then
+            with_tls=yes
+        else
+            echo "FAILED  no certificate: $(tail -n 3 "$work/openssl")"
+            failed=1
+        fi
+    fi
     # nginx takes no port 0: a few are tried, until it stays.
     for attempt in 1 2 3 4 5; do
         nginx_port=$((20000 + (RANDOM % 12000)))
+        tls=""
+        if [ -n "$with_tls" ]; then
+            tls="
+    server { listen 127.0.0.1:$((nginx_port + 1)) ssl;
+        ssl_certificate $work/cert.pem; ssl_certificate_key $work/key.pem; root $work/html;
+        location /ours/ { proxy_pass $url/; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_buffering off; } }
+    server { listen 127.0.0.1:$((nginx_port + 2)) ssl; ssl_protocols TLSv1.2;
+        ssl_certificate $work/cert.pem; ssl_certificate_key $work/key.pem; root $work/html; }"
+        fi
         cat > "$work/nginx.conf" << CONF
 daemon off; master_process off; pid $work/pid; error_log $work/error.log;
 events { worker_connections 64; }
@@ -103,7 +128,7 @@ http {
     access_log off; keepalive_requests 100;
     client_body_temp_path $work/b; proxy_temp_path $work/p; fastcgi_temp_path $work/f; uwsgi_temp_path $work/u; scgi_temp_path $work/s;
     server { listen 127.0.0.1:$nginx_port; root $work/html;
-        location /ours/ { proxy_pass $url/; proxy_http_version 1.1; proxy_set_header Connection ""; } }
+        location /ours/ { proxy_pass $url/; proxy_http_version 1.1; proxy_set_header Connection ""; } }$tls
 }
 CONF
         nginx -c "$work/nginx.conf" 2> "$work/nginx.out" &
@@ -121,6 +146,23 @@ CONF
     out="$(timeout 60 "$target/http_client" "$nginx/large" --requests 250 --connections 2 2>&1)"
     check "our client against nginx: every byte" "250 answers, 0 of them not 200, 25000000 bytes" "$out"
     check "our client against nginx: replaced after 100 requests each" "^[34] sockets opened" "$out"
+    if [ -n "$with_tls" ]; then
+        ask="timeout 60 $target/http_client --ca $work/ca.pem"
+        out="$($ask "https://localhost:$((nginx_port + 1))/large" --requests 250 --connections 2 2>&1)"
+        check "our client against nginx with TLS: every byte" "250 answers, 0 of them not 200, 25000000 bytes" "$out"
+        check "our client against nginx with TLS: replaced after 100 requests each" "^[34] sockets opened" "$out"
+        out="$($ask "https://localhost:$((nginx_port + 1))/large" --requests 50 2>&1)"
+        check "our client against nginx with TLS: one connection for 50 requests" "^1 sockets opened" "$out"
+        out="$($ask "https://localhost:$((nginx_port + 2))/large" --requests 50 2>&1)"
+        check "our client against nginx with TLS 1.2: every byte" "50 answers, 0 of them not 200, 5000000 bytes" "$out"
+        check "our client against nginx with TLS 1.2: one connection for 50 requests" "^1 sockets opened" "$out"
+        out="$($ask "https://127.0.0.1:$((nginx_port + 1))/" 2>&1)"
+        check "a certificate for another name" "the certificate of 127.0.0.1 was refused" "$out"
+        out="$($ask "https://localhost:$nginx_port/" 2>&1)"
+        check "no TLS where https was asked" "TLS with localhost failed" "$out"
+        out="$(timeout 20 "$target/sse_client" --ca "$work/ca.pem" --events 3 "https://localhost:$((nginx_port + 1))/ours/events" 2>&1)"
+        check "server-sent events through nginx with TLS" "\[1\] .*: event 3$" "$out"
+    fi
     if has curl "nginx before our server"; then
         check "nginx as a proxy before our server" "Hello, world!" "$(curl -sS --max-time 10 "$nginx/ours/")"
         curl -sS --max-time 20 --data-binary "@$work/html/large" -H 'Expect:' -o "$work/echo" "$nginx/ours/echo"

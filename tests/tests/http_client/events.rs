@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use duologue_async::http1::{EventSource, EventSourceError};
-use duologue_async::{ReconnectOptions, Redial};
+use duologue_async::ReconnectOptions;
+use duologue_async::http1::{EventSource, EventSourceError, HttpCarrier};
 use duologue_core::reconnect::Backoff;
 use duologue_http1::http::{HeaderValue, Method, StatusCode, Uri};
 use duologue_http1::{Request, sse};
@@ -60,7 +60,7 @@ fn answer(id: u64, framing: Framing) -> Vec<u8> {
 
 /// Answers connection after connection, each with one byte more than the one before, and then cuts it: with a FIN and
 /// with a reset in turn. What was told is never asked for again, and nothing is left out.
-pub(crate) async fn a_stream_cut_at_every_byte_loses_no_event_and_tells_none_twice<R: Redial>() {
+pub(crate) async fn a_stream_cut_at_every_byte_loses_no_event_and_tells_none_twice<R: HttpCarrier>() {
     for framing in [Framing::Chunked, Framing::UntilClose] {
         let (address, server) = peer(move |listener| {
             for bytes in 0.. {
@@ -91,7 +91,7 @@ pub(crate) async fn a_stream_cut_at_every_byte_loses_no_event_and_tells_none_twi
     }
 }
 
-pub(crate) async fn it_asks_as_an_event_source_does_and_waits_as_long_as_the_server_says<R: Redial>() {
+pub(crate) async fn it_asks_as_an_event_source_does_and_waits_as_long_as_the_server_says<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         let (id, head) = asked(&mut peer);
@@ -126,7 +126,7 @@ pub(crate) async fn it_asks_as_an_event_source_does_and_waits_as_long_as_the_ser
     assert!((Duration::from_millis(290)..STEP).contains(&waited), "{waited:?}");
 }
 
-pub(crate) async fn what_is_no_stream_of_events_is_no_reason_to_try_again<R: Redial>() {
+pub(crate) async fn what_is_no_stream_of_events_is_no_reason_to_try_again<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         asked(&mut peer);
@@ -140,7 +140,7 @@ pub(crate) async fn what_is_no_stream_of_events_is_no_reason_to_try_again<R: Red
     drop(server.join().expect("no panic"));
 }
 
-pub(crate) async fn an_attempt_that_fails_is_not_repeated_before_the_servers_retry_time_either<R: Redial>() {
+pub(crate) async fn an_attempt_that_fails_is_not_repeated_before_the_servers_retry_time_either<R: HttpCarrier>() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     drop(listener);

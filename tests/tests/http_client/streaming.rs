@@ -8,8 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use duologue_async::Redial;
-use duologue_async::http1::{ContentGone, HttpError, content};
+use duologue_async::http1::{ContentGone, HttpCarrier, HttpError, content};
 use duologue_core::pool::Delivery;
 use duologue_http1::Body;
 use duologue_http1::http::{HeaderMap, HeaderValue, Method};
@@ -64,7 +63,7 @@ impl hyper::body::Body for Nothing {
     }
 }
 
-pub(crate) async fn content_that_never_pauses_keeps_nobody_from_the_answer<R: Redial>() {
+pub(crate) async fn content_that_never_pauses_keeps_nobody_from_the_answer<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         peer.head();
@@ -83,7 +82,7 @@ pub(crate) async fn content_that_never_pauses_keeps_nobody_from_the_answer<R: Re
     server.join().expect("no panic");
 }
 
-pub(crate) async fn content_of_unknown_length_goes_in_chunks_with_trailers<R: Redial>() {
+pub(crate) async fn content_of_unknown_length_goes_in_chunks_with_trailers<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         let head = peer.head();
@@ -112,7 +111,7 @@ pub(crate) async fn content_of_unknown_length_goes_in_chunks_with_trailers<R: Re
     idle(&client, 1);
 }
 
-pub(crate) async fn content_that_knows_its_length_or_is_told_goes_without_chunks<R: Redial>() {
+pub(crate) async fn content_that_knows_its_length_or_is_told_goes_without_chunks<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         let mut heads = Vec::new();
@@ -139,7 +138,7 @@ pub(crate) async fn content_that_knows_its_length_or_is_told_goes_without_chunks
     idle(&client, 1);
 }
 
-pub(crate) async fn content_is_made_no_faster_than_the_server_reads_it<R: Redial>() {
+pub(crate) async fn content_is_made_no_faster_than_the_server_reads_it<R: HttpCarrier>() {
     const PIECES: usize = 1 << 12;
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
@@ -177,7 +176,7 @@ pub(crate) async fn content_is_made_no_faster_than_the_server_reads_it<R: Redial
     idle(&client, 1);
 }
 
-pub(crate) async fn an_answer_that_comes_first_is_told_and_the_content_is_not_wanted<R: Redial>() {
+pub(crate) async fn an_answer_that_comes_first_is_told_and_the_content_is_not_wanted<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         peer.head();
@@ -202,7 +201,7 @@ pub(crate) async fn an_answer_that_comes_first_is_told_and_the_content_is_not_wa
     assert_eq!(rest, "\r\n", "the first chunk's end, and no last chunk: the server never takes it for the whole");
 }
 
-pub(crate) async fn both_contents_go_at_the_same_time<R: Redial>() {
+pub(crate) async fn both_contents_go_at_the_same_time<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         peer.head();
@@ -234,7 +233,7 @@ pub(crate) async fn both_contents_go_at_the_same_time<R: Redial>() {
     idle(&client, 1);
 }
 
-pub(crate) async fn content_waits_for_the_servers_word_if_that_was_expected<R: Redial>() {
+pub(crate) async fn content_waits_for_the_servers_word_if_that_was_expected<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         assert!(peer.head().contains("\r\nexpect: 100-Continue\r\n"));
@@ -275,7 +274,7 @@ pub(crate) async fn content_waits_for_the_servers_word_if_that_was_expected<R: R
     idle(&client, 2);
 }
 
-pub(crate) async fn a_request_that_is_dropped_never_poisons_the_pool<R: Redial>() {
+pub(crate) async fn a_request_that_is_dropped_never_poisons_the_pool<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         let mut peer = listener.accept();
         peer.read_up_to("begun\r\n");
@@ -313,7 +312,7 @@ pub(crate) async fn a_request_that_is_dropped_never_poisons_the_pool<R: Redial>(
     assert!(!rest.ends_with(b"0\r\n\r\n"), "a dropped request is never complete: {}", rest.escape_ascii());
 }
 
-pub(crate) async fn content_that_fails_or_is_cut_or_is_not_what_was_announced_ends_its_connection<R: Redial>() {
+pub(crate) async fn content_that_fails_or_is_cut_or_is_not_what_was_announced_ends_its_connection<R: HttpCarrier>() {
     const ENDS: usize = 4;
     let (address, server) = peer(|listener| {
         let rests = (0..ENDS).map(|_| {
@@ -353,7 +352,7 @@ pub(crate) async fn content_that_fails_or_is_cut_or_is_not_what_was_announced_en
     assert_eq!(rests.iter().map(Vec::len).collect::<Vec<_>>(), [0, 10, 0, 5], "cut, each of them");
 }
 
-pub(crate) async fn only_content_that_nobody_touched_goes_on_another_connection<R: Redial>() {
+pub(crate) async fn only_content_that_nobody_touched_goes_on_another_connection<R: HttpCarrier>() {
     let (address, server) = peer(|listener| {
         // It read a part.
         let mut peer = listener.accept();
@@ -387,7 +386,7 @@ pub(crate) async fn only_content_that_nobody_touched_goes_on_another_connection<
     server.join().expect("no panic");
 }
 
-pub(crate) async fn an_answer_that_nobody_takes_stays_with_the_server<R: Redial>() {
+pub(crate) async fn an_answer_that_nobody_takes_stays_with_the_server<R: HttpCarrier>() {
     const LEN: usize = 64 << 20;
     let written = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&written);

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use duologue_http1::http::{Method, Uri, uri::Scheme};
+use duologue_http1::http::{Method, Uri};
 use duologue_http1::{Body, Client, ClientSettings, Request};
 
 use super::HttpError;
+use super::carrier::{HttpCarrier, target};
 use super::exchange::{HttpResponse, ask};
 use super::sending::{Sending, Source};
 use crate::pooled::{PoolClient, PoolOptions, PoolSetupError};
-use crate::redial::Redial;
+use crate::redial::PoolCarrier;
 
 /// How often a request may be sent in all. Each time before, its connection ended.
 const ATTEMPTS: u32 = 3;
@@ -19,24 +20,62 @@ const ATTEMPTS: u32 = 3;
 /// A request of which no byte was handed to a connection is sent on another one by itself: that harms nobody. One that the
 /// server may know of comes back as [`HttpError::Lost`], unless its method is idempotent and the client was made with
 /// [`retry_idempotent`](Self::retry_idempotent).
-pub struct HttpClient<R: Redial> {
-    pool: PoolClient<Client, R>,
+pub struct HttpClient<C: PoolCarrier> {
+    pool: PoolClient<Client, C>,
+    /// https can be asked.
+    secure: bool,
     retry_idempotent: bool,
 }
 
-impl<R: Redial> HttpClient<R> {
-    /// A client with a pool of its own. The pool's task is spawned on the runtime.
+impl<C: HttpCarrier> HttpClient<C> {
+    /// A client of `http://` with a pool of its own. The pool's task is spawned on the runtime.
     ///
     /// # Errors
     /// The pool's configuration cannot work, or there is no runtime to spawn on.
     pub fn new(settings: ClientSettings, options: PoolOptions) -> Result<Self, PoolSetupError> {
-        PoolClient::new(move |_| Client::new(settings), options).map(Self::on)
+        Self::made(settings, None, options)
     }
 
-    /// A client on a pool.
+    /// A client of `https://` and `http://` alike, over one pool; a connection of the one is never used for the other. The
+    /// connector is the adapter's `TlsConnector`, and says whom to trust and who we are: roots and a client certificate are
+    /// its caller's. The server's certificate has to be for the URI's host. Connecting and opening TLS are one dial of the
+    /// pool, with one deadline. The connector may offer `http/1.1` by ALPN, or nothing.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_tls(
+        settings: ClientSettings,
+        connector: C::Connector,
+        options: PoolOptions,
+    ) -> Result<Self, PoolSetupError> {
+        Self::made(settings, Some(connector), options)
+    }
+
+    fn made(
+        settings: ClientSettings,
+        connector: Option<C::Connector>,
+        options: PoolOptions,
+    ) -> Result<Self, PoolSetupError> {
+        let secure = connector.is_some();
+        let dial = move |target, protocol, options| C::connect(target, connector.clone(), protocol, options);
+        let pool = PoolClient::dialled_by(move |_| Client::new(settings), dial, options)?;
+        Ok(Self::on(pool).dials_https(secure))
+    }
+}
+
+impl<C: PoolCarrier> HttpClient<C> {
+    /// A client on a pool, of `http://`.
     #[must_use]
-    pub const fn on(pool: PoolClient<Client, R>) -> Self {
-        Self { pool, retry_idempotent: false }
+    pub const fn on(pool: PoolClient<Client, C>) -> Self {
+        Self { pool, secure: false, retry_idempotent: false }
+    }
+
+    /// Whether the pool's dial opens TLS where the target is `https://host:port` and not `host:port`, so that `https://` can
+    /// be asked. Default false, and true after [`with_tls`](Self::with_tls).
+    #[must_use]
+    pub const fn dials_https(mut self, dials: bool) -> Self {
+        self.secure = dials;
+        self
     }
 
     /// Whether GET, HEAD, OPTIONS, TRACE, PUT and DELETE are sent again although the server may know of them
@@ -49,7 +88,7 @@ impl<R: Redial> HttpClient<R> {
 
     /// The pool: its counts, draining, connections for what this client does not do (CONNECT).
     #[must_use]
-    pub const fn pool(&self) -> &PoolClient<Client, R> {
+    pub const fn pool(&self) -> &PoolClient<Client, C> {
         &self.pool
     }
 
@@ -61,11 +100,11 @@ impl<R: Redial> HttpClient<R> {
     ///
     /// # Errors
     /// See [`HttpError`].
-    pub async fn request(&self, request: Request) -> Result<HttpResponse<R>, HttpError> {
+    pub async fn request(&self, request: Request) -> Result<HttpResponse<C>, HttpError> {
         if !request.body.is_complete() {
             return Err(HttpError::Invalid("content that is made meanwhile: HttpClient::request_with"));
         }
-        let target = target(&request.uri)?;
+        let target = target(&request.uri, self.secure)?;
         let mut attempts = 1;
         loop {
             let connection = self.pool.acquire(&target).await?;
@@ -95,7 +134,7 @@ impl<R: Redial> HttpClient<R> {
     /// See [`HttpError`].
     ///
     /// [`Content`]: super::Content
-    pub async fn request_with<B>(&self, mut request: Request, content: B) -> Result<HttpResponse<R>, HttpError>
+    pub async fn request_with<B>(&self, mut request: Request, content: B) -> Result<HttpResponse<C>, HttpError>
     where
         B: http_body::Body + Send + 'static,
         B::Data: Send,
@@ -107,7 +146,7 @@ impl<R: Redial> HttpClient<R> {
             Body::Empty => request.body = source.framing(),
             Body::Sized(_) | Body::Stream => {}
         }
-        let target = target(&request.uri)?;
+        let target = target(&request.uri, self.secure)?;
         let mut attempts = 1;
         loop {
             let connection = self.pool.acquire(&target).await?;
@@ -131,7 +170,7 @@ impl<R: Redial> HttpClient<R> {
     ///
     /// # Errors
     /// See [`HttpError`].
-    pub async fn get(&self, uri: Uri) -> Result<HttpResponse<R>, HttpError> {
+    pub async fn get(&self, uri: Uri) -> Result<HttpResponse<C>, HttpError> {
         self.request(Request { body: Body::Empty, ..Request::new(Method::GET, uri) }).await
     }
 
@@ -142,43 +181,14 @@ impl<R: Redial> HttpClient<R> {
     }
 }
 
-/// `host:port` of a URI.
-pub(super) fn target(uri: &Uri) -> Result<String, HttpError> {
-    if uri.scheme() != Some(&Scheme::HTTP) {
-        return Err(HttpError::Target("the scheme has to be http"));
-    }
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or(HttpError::Target("it names no host"))?;
-    Ok(format!("{host}:{}", uri.port_u16().unwrap_or(80)))
-}
-
-impl<R: Redial> Clone for HttpClient<R> {
+impl<C: PoolCarrier> Clone for HttpClient<C> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), retry_idempotent: self.retry_idempotent }
+        Self { pool: self.pool.clone(), secure: self.secure, retry_idempotent: self.retry_idempotent }
     }
 }
 
-impl<R: Redial> fmt::Debug for HttpClient<R> {
+impl<C: PoolCarrier> fmt::Debug for HttpClient<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClient").field("pool", &self.pool).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_target_has_a_host_and_a_port() {
-        let rows = [
-            ("http://a/b", Some("a:80")),
-            ("http://a:81", Some("a:81")),
-            ("http://[::1]:81/", Some("[::1]:81")),
-            ("https://a/", None),
-            ("/only/a/path", None),
-        ];
-        for (uri, expected) in rows {
-            let uri = uri.parse::<Uri>().expect("a URI");
-            assert_eq!(target(&uri).ok().as_deref(), expected, "{uri}");
-        }
     }
 }

@@ -13,13 +13,14 @@ use crate::PoolError;
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The target is none that this client can ask: it needs a host and the scheme `http`.
+    /// The target is none that this client can ask: it needs a host, and the scheme `http`, or
+    /// `https` where it was made with a TLS connector.
     #[error("not a target of this client: {0}")]
     Target(&'static str),
     /// The request cannot be written. Nothing was sent.
     #[error("not a request: {0}")]
     Invalid(&'static str),
-    /// There is no connection for it. Nothing was sent.
+    /// There is no connection for it. Nothing was sent. Where TLS was refused it is [`PoolError::Tls`].
     #[error(transparent)]
     Pool(#[from] PoolError),
     /// Its connection ended before the answer. It was sent again as far as the client may; whoever knows that the request

@@ -8,15 +8,17 @@ use std::time::Duration;
 use duologue_core::Code;
 use duologue_core::reconnect::{BackoffError, Reconnect};
 use duologue_http1::http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use duologue_http1::http::uri::Scheme;
 use duologue_http1::http::{Method, StatusCode, Uri};
 use duologue_http1::{Client, ClientCommand, ClientEvent, ClientSettings, Request, ResponseHead, sse};
 use thiserror::Error;
 
 use super::HttpError;
-use super::client::target;
+use super::carrier::{HttpCarrier, target};
 use crate::hub::lock;
 use crate::reconnecting::{ReconnectEvent, ReconnectOptions, Reconnecting};
-use crate::redial::Redial;
+use crate::redial::Carrier;
+use crate::tls::TlsError;
 
 /// How long to wait before connecting again, unless the server said otherwise.
 const RETRY: Duration = Duration::from_secs(3);
@@ -33,8 +35,8 @@ const LONGEST: usize = 1 << 20;
 ///
 /// No task works behind it: everything happens while [`next_event`](Self::next_event) is polled. **Dropping** it drops its
 /// connection.
-pub struct EventSource<R: Redial> {
-    link: Reconnecting<Client, R>,
+pub struct EventSource<C: Carrier> {
+    link: Reconnecting<Client, C>,
     parser: sse::Parser,
     /// What the next connection asks with.
     last_event_id: Arc<Mutex<String>>,
@@ -57,6 +59,9 @@ pub enum EventSourceSetupError {
     /// The target is none that it can ask.
     #[error(transparent)]
     Target(#[from] HttpError),
+    /// No certificate can be for the target's host.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The pauses cannot work.
     #[error(transparent)]
     Backoff(#[from] BackoffError),
@@ -80,8 +85,8 @@ pub enum EventSourceError {
     TooLong(#[from] sse::TooLong),
 }
 
-impl<R: Redial> EventSource<R> {
-    /// The events of `uri`. The first attempt to connect is made once it is polled.
+impl<C: HttpCarrier> EventSource<C> {
+    /// The events of an `http://` URI. The first attempt to connect is made once it is polled.
     ///
     /// # Errors
     /// See [`EventSourceSetupError`].
@@ -94,8 +99,34 @@ impl<R: Redial> EventSource<R> {
     ///
     /// # Errors
     /// See [`EventSourceSetupError`].
-    pub fn with_request(mut request: Request, options: ReconnectOptions) -> Result<Self, EventSourceSetupError> {
-        let target = target(&request.uri)?;
+    pub fn with_request(request: Request, options: ReconnectOptions) -> Result<Self, EventSourceSetupError> {
+        Self::made(request, None, options)
+    }
+
+    /// As [`with_request`](Self::with_request), of an `https://` URI, or of an `http://` one. Each attempt dials and opens
+    /// TLS anew, with one deadline; for the connector see [`HttpClient::with_tls`](super::HttpClient::with_tls). TLS that is
+    /// refused is an attempt that failed like any other: [`trouble`](Self::trouble) says why.
+    ///
+    /// # Errors
+    /// See [`EventSourceSetupError`].
+    pub fn with_tls(
+        request: Request,
+        connector: C::Connector,
+        options: ReconnectOptions,
+    ) -> Result<Self, EventSourceSetupError> {
+        Self::made(request, Some(connector), options)
+    }
+
+    fn made(
+        mut request: Request,
+        connector: Option<C::Connector>,
+        options: ReconnectOptions,
+    ) -> Result<Self, EventSourceSetupError> {
+        let target: Arc<str> = target(&request.uri, connector.is_some())?.into();
+        if request.uri.scheme() == Some(&Scheme::HTTPS) {
+            // No attempt could ever do better.
+            C::check_host(request.uri.host().unwrap_or_default())?;
+        }
         let first = request.headers.remove(sse::LAST_EVENT_ID);
         let first = first.and_then(|id| String::from_utf8(id.as_bytes().to_vec()).ok()).unwrap_or_default();
         request.headers.insert(ACCEPT, HeaderValue::from_static(sse::CONTENT_TYPE));
@@ -120,7 +151,9 @@ impl<R: Redial> EventSource<R> {
         // A stream has no end to wait for.
         settings.waits = settings.waits.body(None);
         let options = options.message_proves_use(false);
-        let link = Reconnecting::new(target, move |_| Client::new(settings), options)?.resubscribe(ask);
+        let address = Arc::clone(&target);
+        let dial = move |protocol, options| C::connect(Arc::clone(&target), connector.clone(), protocol, options);
+        let link = Reconnecting::dialled_by(address, dial, move |_| Client::new(settings), options)?.resubscribe(ask);
         Ok(Self {
             link,
             parser,
@@ -134,7 +167,9 @@ impl<R: Redial> EventSource<R> {
             trouble: None,
         })
     }
+}
 
+impl<C: Carrier> EventSource<C> {
     /// Sets how long to wait before connecting again while the server gave no retry time. Default 3 s.
     #[must_use]
     pub const fn default_retry(mut self, retry: Duration) -> Self {
@@ -242,7 +277,7 @@ fn check(head: &ResponseHead) -> Result<(), EventSourceError> {
     if of_events { Ok(()) } else { Err(EventSourceError::ContentType) }
 }
 
-impl<R: Redial> fmt::Debug for EventSource<R> {
+impl<C: Carrier> fmt::Debug for EventSource<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventSource").field("link", &self.link).field("streams", &self.streams).finish_non_exhaustive()
     }

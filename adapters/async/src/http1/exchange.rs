@@ -14,7 +14,7 @@ use duologue_http1::{Client, ClientEvent, Incoming, ResponseHead, Violation};
 use super::HttpError;
 use super::sending::{Sending, Source};
 use crate::pooled::Pooled;
-use crate::redial::Redial;
+use crate::redial::PoolCarrier;
 
 /// Steps before other tasks get their turn.
 const STEPS: usize = 32;
@@ -25,7 +25,7 @@ const STEPS: usize = 32;
 /// What is left of the request's content is sent meanwhile, if the answer is a success (2xx); any other says that it is
 /// not wanted. The connection goes back to the pool once both contents are over; **dropped** before that it ends its
 /// connection.
-pub struct HttpResponse<R: Redial> {
+pub struct HttpResponse<C: PoolCarrier> {
     head: ResponseHead,
     /// What of the request was not sent yet.
     sending: Sending,
@@ -38,14 +38,14 @@ pub struct HttpResponse<R: Redial> {
     /// Content that is still to come, if its length was announced.
     left: Option<u64>,
     /// Gone with the end of both contents.
-    connection: Option<Pooled<Client, R>>,
+    connection: Option<Pooled<Client, C>>,
 }
 
 // Nothing of it is ever pinned.
-impl<R: Redial> Unpin for HttpResponse<R> {}
+impl<C: PoolCarrier> Unpin for HttpResponse<C> {}
 
-impl<R: Redial> HttpResponse<R> {
-    fn new(head: ResponseHead, mut sending: Sending, connection: Pooled<Client, R>) -> Self {
+impl<C: PoolCarrier> HttpResponse<C> {
+    fn new(head: ResponseHead, mut sending: Sending, connection: Pooled<Client, C>) -> Self {
         let (reused, upgraded) = (connection.is_reused(), connection.session().protocol().is_upgraded());
         if !head.status.is_success() || upgraded {
             sending.stop();
@@ -162,7 +162,7 @@ impl<R: Redial> HttpResponse<R> {
     /// Takes the connection, where the server changed the protocol (101, or 2xx to CONNECT), or to end it in one's own way.
     /// `None` once the content is over.
     #[must_use]
-    pub fn into_connection(self) -> Option<Pooled<Client, R>> {
+    pub fn into_connection(self) -> Option<Pooled<Client, C>> {
         self.connection
     }
 
@@ -185,9 +185,9 @@ impl<R: Redial> HttpResponse<R> {
 }
 
 /// How the connection ended: told just now, or before.
-fn ended<R: Redial>(
+fn ended<C: PoolCarrier>(
     told: Option<Event<ClientEvent, Violation>>,
-    connection: &Pooled<Client, R>,
+    connection: &Pooled<Client, C>,
 ) -> Option<Closed<Violation>> {
     match told {
         Some(Event::Closed(closed)) => Some(closed),
@@ -199,10 +199,10 @@ fn ended<R: Redial>(
 pub(super) type Failed = (HttpError, Option<Source>);
 
 /// Sends a request on `connection` and waits for the answer's head.
-pub(super) async fn ask<R: Redial>(
-    connection: Pooled<Client, R>,
+pub(super) async fn ask<C: PoolCarrier>(
+    connection: Pooled<Client, C>,
     sending: impl FnOnce(u64) -> Sending,
-) -> Result<HttpResponse<R>, Failed> {
+) -> Result<HttpResponse<C>, Failed> {
     // The head's place among all that this connection was given.
     let sending = sending(connection.session().stats().accepted + 1);
     let mut exchange = Some((connection, sending));
@@ -218,9 +218,9 @@ pub(super) async fn ask<R: Redial>(
     .await
 }
 
-fn poll_head<R: Redial>(
+fn poll_head<C: PoolCarrier>(
     cx: &mut Context<'_>,
-    connection: &mut Pooled<Client, R>,
+    connection: &mut Pooled<Client, C>,
     sending: &mut Sending,
 ) -> Poll<Result<ResponseHead, HttpError>> {
     for _ in 0..STEPS {
@@ -248,7 +248,7 @@ fn poll_head<R: Redial>(
 }
 
 /// The content, then the trailers.
-impl<R: Redial> http_body::Body for HttpResponse<R> {
+impl<C: PoolCarrier> http_body::Body for HttpResponse<C> {
     type Data = Bytes;
     type Error = HttpError;
 
@@ -281,7 +281,7 @@ impl<R: Redial> http_body::Body for HttpResponse<R> {
     }
 }
 
-impl<R: Redial> fmt::Debug for HttpResponse<R> {
+impl<C: PoolCarrier> fmt::Debug for HttpResponse<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpResponse").field("head", &self.head).field("reused", &self.reused).finish_non_exhaustive()
     }

@@ -2,6 +2,7 @@
 //!
 //! Adapters name the runtime away; see `duologue_tokio::http1` for a worked example.
 
+mod carrier;
 mod client;
 mod content;
 mod error;
@@ -12,6 +13,7 @@ mod sending;
 #[doc(inline)]
 pub use duologue_http1::*;
 
+pub use carrier::HttpCarrier;
 pub use client::HttpClient;
 pub use content::{Content, ContentGone, ContentSender, content};
 pub use error::HttpError;

@@ -12,7 +12,7 @@ use duologue_http1::{Body, Client, ClientCommand, Request};
 
 use super::HttpError;
 use crate::pooled::Pooled;
-use crate::redial::Redial;
+use crate::redial::PoolCarrier;
 
 /// Content up to this size goes with its head; longer content goes piece by piece, as the server takes it.
 const WITH_HEAD: usize = 16 << 10;
@@ -164,10 +164,10 @@ impl Sending {
     ///
     /// # Errors
     /// It cannot be sent: the source failed, or the session refuses it for good.
-    pub(super) fn poll<R: Redial>(
+    pub(super) fn poll<C: PoolCarrier>(
         &mut self,
         cx: &mut Context<'_>,
-        connection: &mut Pooled<Client, R>,
+        connection: &mut Pooled<Client, C>,
     ) -> Result<(), HttpError> {
         let mut asked = 0;
         loop {
@@ -231,7 +231,7 @@ impl Sending {
     }
 
     /// The head has left since [`poll`](Self::poll) waited for it: poll once more.
-    pub(super) fn is_due<R: Redial>(&self, connection: &Pooled<Client, R>) -> bool {
+    pub(super) fn is_due<C: PoolCarrier>(&self, connection: &Pooled<Client, C>) -> bool {
         let asks = self.next.is_none() && self.ready.is_empty() && !self.waits;
         let untouched = self.source.as_ref().is_some_and(|source| !source.is_touched());
         asks && untouched && has_left(self.number, connection)
@@ -239,12 +239,12 @@ impl Sending {
 }
 
 /// A part of the content that the session has no use for any more.
-fn is_unwanted<R: Redial>(refused: &SendError<ClientCommand>, connection: &Pooled<Client, R>) -> bool {
+fn is_unwanted<C: PoolCarrier>(refused: &SendError<ClientCommand>, connection: &Pooled<Client, C>) -> bool {
     let content = matches!(refused, SendError::Invalid { command: ClientCommand::Data(_) | ClientCommand::End(_), .. });
     content && !connection.session().protocol().is_sending()
 }
 
-fn has_left<R: Redial>(number: u64, connection: &Pooled<Client, R>) -> bool {
+fn has_left<C: PoolCarrier>(number: u64, connection: &Pooled<Client, C>) -> bool {
     connection.session().stats().begun >= number
 }
 

@@ -9,28 +9,32 @@ use duologue_core::driver::Timekeeper;
 use duologue_core::pool::{ConnId, Loss};
 use duologue_core::{CloseIntent, Code, Event};
 
+use super::PoolError;
 use super::state::{Held, Inner, Shared, is_at_rest};
 use super::woken::{Bell, Woken};
 use crate::Options;
-use crate::redial::{Connecting, ConnectionOn, Redial, SendProtocol};
+use crate::redial::{ConnectionOver, Dialling, PoolCarrier, SendProtocol};
 
 /// A connection, or why there is none.
-type Dialled<P, R> = Result<ConnectionOn<P, R>, String>;
+type Dialled<P, C> = Result<ConnectionOver<P, C>, PoolError>;
 
-pub(super) struct Driver<P: SendProtocol, R: Redial> {
-    shared: Arc<Shared<P, R>>,
-    make: Box<dyn Fn(&str) -> P + Send + Sync>,
+/// Makes the protocol of a connection to a target, and dials it.
+pub(super) type Dial<P, C> = Box<dyn Fn(Arc<str>, Options) -> Dialling<P, C> + Send + Sync>;
+
+pub(super) struct Driver<P: SendProtocol, C: PoolCarrier> {
+    shared: Arc<Shared<P, C>>,
+    dial: Dial<P, C>,
     options: Options,
-    clock: R::Clock,
+    clock: C::Clock,
     woken: Arc<Woken>,
-    dialling: BTreeMap<ConnId, (Connecting<P, R>, Arc<Bell>)>,
-    closing: BTreeMap<ConnId, (ConnectionOn<P, R>, Arc<Bell>)>,
+    dialling: BTreeMap<ConnId, (Dialling<P, C>, Arc<Bell>)>,
+    closing: BTreeMap<ConnId, (ConnectionOver<P, C>, Arc<Bell>)>,
 }
 
-impl<P: SendProtocol, R: Redial> Driver<P, R> {
-    pub(super) fn new(shared: Arc<Shared<P, R>>, make: Box<dyn Fn(&str) -> P + Send + Sync>, options: Options) -> Self {
+impl<P: SendProtocol, C: PoolCarrier> Driver<P, C> {
+    pub(super) fn new(shared: Arc<Shared<P, C>>, dial: Dial<P, C>, options: Options) -> Self {
         let woken = Arc::clone(&shared.lock().woken);
-        Self { shared, make, options, clock: R::clock(), woken, dialling: BTreeMap::new(), closing: BTreeMap::new() }
+        Self { shared, dial, options, clock: C::clock(), woken, dialling: BTreeMap::new(), closing: BTreeMap::new() }
     }
 
     /// Works until the pool is drained.
@@ -87,12 +91,12 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
         }
     }
 
-    fn poll_dialling(&mut self, woken: &[ConnId]) -> Vec<(ConnId, Dialled<P, R>)> {
+    fn poll_dialling(&mut self, woken: &[ConnId]) -> Vec<(ConnId, Dialled<P, C>)> {
         let mut done = Vec::new();
         for conn in woken {
             let Some((dial, bell)) = self.dialling.get_mut(conn) else { continue };
             if let Poll::Ready(connected) = dial.as_mut().poll(&mut Context::from_waker(&bell.listen())) {
-                done.push((*conn, connected.map_err(|error| error.to_string())));
+                done.push((*conn, connected.map_err(PoolError::from_dial)));
                 self.dialling.remove(conn);
             }
         }
@@ -132,8 +136,7 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
         let any = !dials.is_empty() || !closes.is_empty();
         for (conn, target, deadline) in dials {
             let options = self.options.clone().connect_within(deadline.since(now));
-            let protocol = (self.make)(&target);
-            self.dialling.insert(conn, (R::connect(target, protocol, options), Bell::new(conn, &self.woken)));
+            self.dialling.insert(conn, ((self.dial)(target, options), Bell::new(conn, &self.woken)));
             self.woken.add(conn);
         }
         for (conn, connection) in closes.into_iter().zip(&mut connections) {
@@ -155,7 +158,7 @@ impl<P: SendProtocol, R: Redial> Driver<P, R> {
 }
 
 /// Notices what happens to connections that nobody uses.
-fn watch<P: SendProtocol, R: Redial>(inner: &mut Inner<P, R>, now: duologue_core::Instant, woken: &[ConnId]) {
+fn watch<P: SendProtocol, C: PoolCarrier>(inner: &mut Inner<P, C>, now: duologue_core::Instant, woken: &[ConnId]) {
     for conn in woken {
         let Some(Held { connection, bell }) = inner.held.get_mut(conn) else { continue };
         let waker = bell.listen();
@@ -169,7 +172,7 @@ fn watch<P: SendProtocol, R: Redial>(inner: &mut Inner<P, R>, now: duologue_core
                 Poll::Ready(Some(Event::App(_))) => break Some(Loss::Unsolicited),
                 Poll::Ready(Some(Event::PeerFinished)) => break Some(Loss::PeerFinished),
                 Poll::Ready(Some(Event::Closed(_)) | None) => break Some(Loss::Failed),
-                Poll::Pending if is_at_rest::<P, R>(connection) => break None,
+                Poll::Pending if is_at_rest::<P, C>(connection) => break None,
                 // A part of a message, or the session is ending.
                 Poll::Pending => break Some(Loss::Unsolicited),
             }

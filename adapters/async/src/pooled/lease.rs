@@ -8,32 +8,32 @@ use duologue_core::Side;
 use duologue_core::pool::{ConnId, LeaseId, Loss};
 
 use super::state::{Shared, is_at_rest};
-use crate::redial::{ConnectionOn, Redial, SendProtocol};
+use crate::redial::{ConnectionOver, PoolCarrier, SendProtocol};
 
 /// A connection of a [`PoolClient`](super::PoolClient), for its caller alone until it is given back. Give it back by
 /// [`release`](Self::release) once the conversation is at rest. **Dropping** it ends it as a dropped
 /// [`Connection`](crate::Connection) ends: nobody knows what is still under way. The pool then takes it that our FIN came
 /// first.
-pub struct Pooled<P: SendProtocol, R: Redial> {
+pub struct Pooled<P: SendProtocol, C: PoolCarrier> {
     // Before the claim, so that the socket is closed when the pool hears of it.
-    connection: ConnectionOn<P, R>,
-    claim: Claim<P, R>,
+    connection: ConnectionOver<P, C>,
+    claim: Claim<P, C>,
     reused: bool,
 }
 
-struct Claim<P: SendProtocol, R: Redial> {
-    shared: Arc<Shared<P, R>>,
+struct Claim<P: SendProtocol, C: PoolCarrier> {
+    shared: Arc<Shared<P, C>>,
     lease: LeaseId,
     conn: ConnId,
     given_back: bool,
 }
 
-impl<P: SendProtocol, R: Redial> Pooled<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> Pooled<P, C> {
     pub(super) fn new(
-        shared: Arc<Shared<P, R>>,
+        shared: Arc<Shared<P, C>>,
         lease: LeaseId,
         conn: ConnId,
-        connection: ConnectionOn<P, R>,
+        connection: ConnectionOver<P, C>,
         reused: bool,
     ) -> Self {
         Self { connection, claim: Claim { shared, lease, conn, given_back: false }, reused }
@@ -68,7 +68,7 @@ impl<P: SendProtocol, R: Redial> Pooled<P, R> {
         claim.given_back = true;
         claim.shared.change(|inner, now| {
             let untaken = connection.open.early() > 0;
-            let reusable = reusable && !untaken && is_at_rest::<P, R>(&connection);
+            let reusable = reusable && !untaken && is_at_rest::<P, C>(&connection);
             inner.hold(claim.conn, connection);
             if untaken {
                 inner.pool.lost(now, claim.conn, Loss::Unsolicited);
@@ -78,7 +78,7 @@ impl<P: SendProtocol, R: Redial> Pooled<P, R> {
     }
 }
 
-impl<P: SendProtocol, R: Redial> Drop for Claim<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> Drop for Claim<P, C> {
     fn drop(&mut self) {
         if !self.given_back {
             self.shared.change(|inner, now| {
@@ -89,21 +89,21 @@ impl<P: SendProtocol, R: Redial> Drop for Claim<P, R> {
     }
 }
 
-impl<P: SendProtocol, R: Redial> Deref for Pooled<P, R> {
-    type Target = ConnectionOn<P, R>;
+impl<P: SendProtocol, C: PoolCarrier> Deref for Pooled<P, C> {
+    type Target = ConnectionOver<P, C>;
 
     fn deref(&self) -> &Self::Target {
         &self.connection
     }
 }
 
-impl<P: SendProtocol, R: Redial> DerefMut for Pooled<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> DerefMut for Pooled<P, C> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.connection
     }
 }
 
-impl<P: SendProtocol, R: Redial> fmt::Debug for Pooled<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> fmt::Debug for Pooled<P, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pooled").field("conn", &self.conn_id()).field("reused", &self.reused).finish_non_exhaustive()
     }

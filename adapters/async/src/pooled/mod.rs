@@ -2,7 +2,7 @@
 //!
 //! All decisions are [`duologue_core::pool::Pool`]'s; here are its sockets. One task per pool watches what nobody uses, so
 //! that a FIN, an unsolicited byte or an error is noticed when it comes; and the kernel is asked once more at the moment a
-//! connection is given out.
+//! connection is given out, through TLS if that is what the connection is made of.
 
 mod driver;
 mod lease;
@@ -19,8 +19,9 @@ use duologue_core::driver::Timekeeper;
 use duologue_core::pool::{LeaseId, PoolConfig, PoolConfigError, PoolStats, Refusal};
 use thiserror::Error;
 
-use crate::Options;
-use crate::redial::{Redial, SendProtocol};
+use crate::redial::{Dialling, PoolCarrier, Redial, SendProtocol};
+use crate::tls::TlsError;
+use crate::{ConnectError, Options};
 use driver::Driver;
 use state::{Answer, Shared};
 
@@ -100,23 +101,39 @@ pub enum PoolError {
         /// What happened, for people.
         why: String,
     },
+    /// The dial made for it failed because TLS was not opened, or not as it was wanted.
+    #[error("could not connect: {0}")]
+    Tls(#[from] TlsError),
     /// The pool refused.
     #[error(transparent)]
     Refused(#[from] Refusal<Arc<str>>),
 }
 
+impl PoolError {
+    fn dial(why: impl fmt::Display) -> Self {
+        Self::Dial { why: why.to_string() }
+    }
+
+    fn from_dial<V: std::error::Error + 'static>(error: ConnectError<V>) -> Self {
+        match error {
+            ConnectError::Tls(why) => Self::Tls(why),
+            error => Self::dial(error),
+        }
+    }
+}
+
 /// Gives out connections to any number of targets (`host:port`), and takes them back. Clones share one pool; with the last
 /// one it drains.
-pub struct PoolClient<P: SendProtocol, R: Redial> {
-    owner: Arc<Owner<P, R>>,
+pub struct PoolClient<P: SendProtocol, C: PoolCarrier> {
+    owner: Arc<Owner<P, C>>,
     acquire_within: Duration,
 }
 
-struct Owner<P: SendProtocol, R: Redial> {
-    shared: Arc<Shared<P, R>>,
+struct Owner<P: SendProtocol, C: PoolCarrier> {
+    shared: Arc<Shared<P, C>>,
 }
 
-impl<P: SendProtocol, R: Redial> Drop for Owner<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> Drop for Owner<P, C> {
     fn drop(&mut self) {
         self.shared.change(|inner, now| inner.pool.drain(now));
     }
@@ -131,9 +148,29 @@ impl<P: SendProtocol, R: Redial> PoolClient<P, R> {
         make_protocol: impl Fn(&str) -> P + Send + Sync + 'static,
         options: PoolOptions,
     ) -> Result<Self, PoolSetupError> {
+        Self::dialled_by(make_protocol, R::connect, options)
+    }
+}
+
+impl<P: SendProtocol, C: PoolCarrier> PoolClient<P, C> {
+    /// As [`new`](Self::new), where `dial` connects to a target with the protocol and the options of one connection: through
+    /// TLS, a proxy. What is in a target is then between `dial` and who [`acquire`](Self::acquire)s: connections are used
+    /// again for equal targets. Connecting has [`Options::connect_within`]; a dial that takes longer is dropped.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn dialled_by(
+        make_protocol: impl Fn(&str) -> P + Send + Sync + 'static,
+        dial: impl Fn(Arc<str>, P, Options) -> Dialling<P, C> + Send + Sync + 'static,
+        options: PoolOptions,
+    ) -> Result<Self, PoolSetupError> {
         let shared = Arc::new(Shared::new(options.pool, options.connection.session_seed())?);
-        let driver = Driver::new(Arc::clone(&shared), Box::new(make_protocol), options.connection);
-        R::spawn(driver.run()).map_err(PoolSetupError::Spawn)?;
+        let dial = move |target: Arc<str>, options| {
+            let protocol = make_protocol(&target);
+            dial(target, protocol, options)
+        };
+        let driver = Driver::new(Arc::clone(&shared), Box::new(dial), options.connection);
+        C::spawn(driver.run()).map_err(PoolSetupError::Spawn)?;
         Ok(Self { owner: Arc::new(Owner { shared }), acquire_within: options.acquire_within })
     }
 
@@ -142,9 +179,9 @@ impl<P: SendProtocol, R: Redial> PoolClient<P, R> {
     ///
     /// # Errors
     /// See [`PoolError`].
-    pub async fn acquire(&self, target: &str) -> Result<Pooled<P, R>, PoolError> {
+    pub async fn acquire(&self, target: &str) -> Result<Pooled<P, C>, PoolError> {
         let shared = &self.owner.shared;
-        let mut clock = R::clock();
+        let mut clock = C::clock();
         let deadline = clock.now().after(self.acquire_within);
         let lease = shared.change(|inner, now| {
             let lease = inner.pool.acquire(now, target.into(), deadline)?;
@@ -206,12 +243,12 @@ pub enum PoolSetupError {
 }
 
 /// A caller's place in the queue, given up when it is dropped.
-struct Place<'a, P: SendProtocol, R: Redial> {
-    shared: &'a Arc<Shared<P, R>>,
+struct Place<'a, P: SendProtocol, C: PoolCarrier> {
+    shared: &'a Arc<Shared<P, C>>,
     lease: Option<LeaseId>,
 }
 
-impl<P: SendProtocol, R: Redial> Drop for Place<'_, P, R> {
+impl<P: SendProtocol, C: PoolCarrier> Drop for Place<'_, P, C> {
     fn drop(&mut self) {
         let Some(lease) = self.lease else { return };
         self.shared.change(|inner, now| {
@@ -223,20 +260,20 @@ impl<P: SendProtocol, R: Redial> Drop for Place<'_, P, R> {
     }
 }
 
-impl<P: SendProtocol, R: Redial> Clone for PoolClient<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> Clone for PoolClient<P, C> {
     fn clone(&self) -> Self {
         Self { owner: Arc::clone(&self.owner), acquire_within: self.acquire_within }
     }
 }
 
-impl<P: SendProtocol, R: Redial> fmt::Debug for PoolClient<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> fmt::Debug for PoolClient<P, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolClient").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
-impl<P: SendProtocol, R: Redial> Shared<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> Shared<P, C> {
     fn now() -> duologue_core::Instant {
-        R::clock().now()
+        C::clock().now()
     }
 }

@@ -10,19 +10,19 @@ use duologue_core::pool::{CloseReason, ConnId, LeaseId, Loss, Order, Pool, PoolC
 use super::PoolError;
 use super::woken::{Bell, Woken};
 use crate::hub::lock;
-use crate::redial::{ConnectionOn, Redial, SendProtocol};
+use crate::redial::{ConnectionOver, PoolCarrier, SendProtocol};
 
-pub(super) struct Shared<P: SendProtocol, R: Redial> {
-    inner: Mutex<Inner<P, R>>,
+pub(super) struct Shared<P: SendProtocol, C: PoolCarrier> {
+    inner: Mutex<Inner<P, C>>,
 }
 
-pub(super) struct Inner<P: SendProtocol, R: Redial> {
+pub(super) struct Inner<P: SendProtocol, C: PoolCarrier> {
     pub(super) pool: Pool<Arc<str>>,
     /// Connections that nobody uses.
-    pub(super) held: BTreeMap<ConnId, Held<P, R>>,
+    pub(super) held: BTreeMap<ConnId, Held<P, C>>,
     /// Whom of them the task has to look at.
     pub(super) woken: Arc<Woken>,
-    pub(super) answers: BTreeMap<LeaseId, Answer<P, R>>,
+    pub(super) answers: BTreeMap<LeaseId, Answer<P, C>>,
     /// What only the pool's task can do.
     pub(super) dials: Vec<(ConnId, Arc<str>, Instant)>,
     pub(super) closes: Vec<ConnId>,
@@ -33,22 +33,22 @@ pub(super) struct Inner<P: SendProtocol, R: Redial> {
     fresh: Vec<ConnId>,
     wakes: Vec<Waker>,
     /// Why the last dial failed.
-    pub(super) failure: String,
+    pub(super) failure: PoolError,
 }
 
 /// A connection that nobody uses.
-pub(super) struct Held<P: SendProtocol, R: Redial> {
-    pub(super) connection: ConnectionOn<P, R>,
+pub(super) struct Held<P: SendProtocol, C: PoolCarrier> {
+    pub(super) connection: ConnectionOver<P, C>,
     pub(super) bell: Arc<Bell>,
 }
 
-pub(super) enum Answer<P: SendProtocol, R: Redial> {
+pub(super) enum Answer<P: SendProtocol, C: PoolCarrier> {
     Waits(Waker),
-    Granted { conn: ConnId, connection: Box<ConnectionOn<P, R>>, reused: bool },
+    Granted { conn: ConnId, connection: Box<ConnectionOver<P, C>>, reused: bool },
     Refused(PoolError),
 }
 
-impl<P: SendProtocol, R: Redial> Shared<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> Shared<P, C> {
     pub(super) fn new(config: PoolConfig, seed: u64) -> Result<Self, PoolConfigError> {
         let inner = Inner {
             pool: Pool::new(config.users_per_connection(1), seed)?,
@@ -61,17 +61,17 @@ impl<P: SendProtocol, R: Redial> Shared<P, R> {
             armed: None,
             fresh: Vec::new(),
             wakes: Vec::new(),
-            failure: String::new(),
+            failure: PoolError::dial("nothing was dialled"),
         };
         Ok(Self { inner: Mutex::new(inner) })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner<P, R>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner<P, C>> {
         lock(&self.inner)
     }
 
     /// Makes a change, does what follows from it, and wakes whom it concerns once the lock is released.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Inner<P, R>, Instant) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Inner<P, C>, Instant) -> T) -> T {
         let now = Self::now();
         let mut inner = self.lock();
         let result = change(&mut inner, now);
@@ -86,7 +86,7 @@ impl<P: SendProtocol, R: Redial> Shared<P, R> {
     }
 
     /// As [`change`](Self::change), by the task itself.
-    pub(super) fn change_by_task(&self, change: impl FnOnce(&mut Inner<P, R>, Instant)) {
+    pub(super) fn change_by_task(&self, change: impl FnOnce(&mut Inner<P, C>, Instant)) {
         let now = Self::now();
         let mut inner = self.lock();
         change(&mut inner, now);
@@ -97,9 +97,9 @@ impl<P: SendProtocol, R: Redial> Shared<P, R> {
     }
 }
 
-impl<P: SendProtocol, R: Redial> Inner<P, R> {
+impl<P: SendProtocol, C: PoolCarrier> Inner<P, C> {
     /// Keeps a connection that nobody uses.
-    pub(super) fn hold(&mut self, conn: ConnId, connection: ConnectionOn<P, R>) {
+    pub(super) fn hold(&mut self, conn: ConnId, connection: ConnectionOver<P, C>) {
         self.fresh.push(conn);
         self.held.insert(conn, Held { connection, bell: Bell::new(conn, &self.woken) });
     }
@@ -124,30 +124,34 @@ impl<P: SendProtocol, R: Redial> Inner<P, R> {
                 Order::Dial { conn, target, deadline } => self.dials.push((conn, target, deadline)),
                 Order::Close { conn, why } => {
                     if why == CloseReason::DialTimedOut {
-                        self.failure = "dialling took longer than PoolConfig::dial_within".into();
+                        self.failure = PoolError::dial("dialling took longer than PoolConfig::dial_within");
                     }
                     self.closes.push(conn);
                 }
                 // Asking the kernel is all that can be asked of any protocol.
                 Order::Probe { conn, .. } => {
-                    let alive = self.held.get(&conn).is_some_and(|held| is_usable::<P, R>(&held.connection));
+                    let alive = self.held.get_mut(&conn).is_some_and(|held| is_usable::<P, C>(&mut held.connection));
                     self.pool.probed(now, conn, alive);
                 }
-                Order::Grant { lease, conn, reused } => match self.held.remove(&conn).map(|held| held.connection) {
-                    Some(connection) if is_usable::<P, R>(&connection) => {
-                        self.answer(lease, Answer::Granted { conn, connection: Box::new(connection), reused });
-                    }
-                    stale => {
-                        if let Some(stale) = stale {
-                            self.hold(conn, stale);
+                Order::Grant { lease, conn, reused } => {
+                    let mut held = self.held.remove(&conn).map(|held| held.connection);
+                    let usable = held.as_mut().is_some_and(is_usable::<P, C>);
+                    match held {
+                        Some(connection) if usable => {
+                            self.answer(lease, Answer::Granted { conn, connection: Box::new(connection), reused });
                         }
-                        self.failure = "the peer closed the connection as soon as it was made".into();
-                        self.pool.stale(now, lease, Loss::PeerFinished);
+                        stale => {
+                            if let Some(stale) = stale {
+                                self.hold(conn, stale);
+                            }
+                            self.failure = PoolError::dial("the peer closed the connection as soon as it was made");
+                            self.pool.stale(now, lease, Loss::PeerFinished);
+                        }
                     }
-                },
+                }
                 Order::Refuse { lease, why } => {
                     let why = match why {
-                        Refusal::DialFailed => PoolError::Dial { why: self.failure.clone() },
+                        Refusal::DialFailed => self.failure.clone(),
                         why => PoolError::Refused(why),
                     };
                     self.answer(lease, Answer::Refused(why));
@@ -156,7 +160,7 @@ impl<P: SendProtocol, R: Redial> Inner<P, R> {
         }
     }
 
-    fn answer(&mut self, lease: LeaseId, answer: Answer<P, R>) {
+    fn answer(&mut self, lease: LeaseId, answer: Answer<P, C>) {
         if let Some(Answer::Waits(waker)) = self.answers.insert(lease, answer) {
             self.wakes.push(waker);
         }
@@ -164,12 +168,12 @@ impl<P: SendProtocol, R: Redial> Inner<P, R> {
 }
 
 /// Open both ways, nothing under way, and nothing to be read: neither here nor in the kernel.
-pub(super) fn is_usable<P: SendProtocol, R: Redial>(connection: &ConnectionOn<P, R>) -> bool {
-    is_at_rest::<P, R>(connection) && R::is_quiet(connection.transport())
+pub(super) fn is_usable<P: SendProtocol, C: PoolCarrier>(connection: &mut ConnectionOver<P, C>) -> bool {
+    is_at_rest::<P, C>(connection) && C::is_quiet(connection.driver_mut().transport_mut())
 }
 
 /// Open both ways and nothing under way, as far as the session knows.
-pub(super) fn is_at_rest<P: SendProtocol, R: Redial>(connection: &ConnectionOn<P, R>) -> bool {
+pub(super) fn is_at_rest<P: SendProtocol, C: PoolCarrier>(connection: &ConnectionOver<P, C>) -> bool {
     use duologue_core::{RecvState, SendState};
     let session = connection.session();
     session.states() == (RecvState::Open, SendState::Open)
