@@ -1,5 +1,6 @@
 //! Helpers shared by the cross-crate tests.
 
+pub mod bounds;
 pub mod netns;
 pub mod sockets;
 pub mod websocket;

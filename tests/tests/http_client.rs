@@ -1,7 +1,5 @@
 //! The pooled HTTP client on every runtime, against servers that say byte for byte what a test wants.
 
-#[path = "http_client/bounds.rs"]
-mod bounds;
 #[path = "http_client/events.rs"]
 mod events;
 #[path = "http_client/peer.rs"]
@@ -13,12 +11,12 @@ mod unsent;
 
 use std::net::SocketAddr;
 
-use bounds::{pause, step};
 use duologue_async::PoolOptions;
 use duologue_async::http1::{HttpCarrier, HttpClient};
 use duologue_core::pool::PoolConfig;
 use duologue_http1::http::Method;
 use duologue_http1::{ClientSettings, Request};
+use duologue_tests::bounds::{pause, step};
 use peer::STEP;
 
 fn client<R: HttpCarrier>(connections: u32) -> HttpClient<R> {
@@ -74,7 +72,7 @@ macro_rules! on {
 }
 
 on! {
-    tokio: PlainOrTls<duologue_tokio::Tokio>, crate::bounds::on_tokio;
+    tokio: PlainOrTls<duologue_tokio::Tokio>, duologue_tests::bounds::on_tokio;
     smol: PlainOrTls<duologue_smol::Smol>, ::smol::block_on;
     async_std: PlainOrTls<duologue_async_std::AsyncStd>, ::async_std::task::block_on;
     threads: PlainOrTls<duologue_blocking::Threads>, ::smol::block_on;

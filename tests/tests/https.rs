@@ -1,8 +1,5 @@
 //! https through the pooled client and the event source, on every runtime, against a TLS server that a test has in its hand.
 
-#[path = "http_client/bounds.rs"]
-#[allow(dead_code, reason = "shared with the tests of http")]
-mod bounds;
 #[path = "https/events.rs"]
 mod events;
 #[path = "https/idle.rs"]
@@ -23,12 +20,12 @@ mod threads;
 
 use std::sync::Arc;
 
-use bounds::step;
 use duologue_async::PoolOptions;
 use duologue_async::http1::{HttpCarrier, HttpClient, HttpError, HttpResponse};
 use duologue_core::pool::PoolConfig;
 use duologue_http1::ClientSettings;
 use duologue_http1::http::Uri;
+use duologue_tests::bounds::step;
 use peer::STEP;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -96,7 +93,7 @@ macro_rules! on {
 }
 
 on! {
-    on_tokio: PlainOrTls<duologue_tokio::Tokio>, crate::bounds::on_tokio;
+    on_tokio: PlainOrTls<duologue_tokio::Tokio>, duologue_tests::bounds::on_tokio;
     on_smol: PlainOrTls<duologue_smol::Smol>, ::smol::block_on;
     on_async_std: PlainOrTls<duologue_async_std::AsyncStd>, ::async_std::task::block_on;
     on_threads: PlainOrTls<duologue_blocking::Threads>, ::smol::block_on;

@@ -289,11 +289,8 @@ async fn fastwebsockets_as_the_client() {
 /// What a process of its own is: the name of the peer, and for a client the server's address.
 const VICTIM: &str = "DUOLOGUE_VICTIM";
 
-/// Not a test: the process that [`a_peer_whose_process_is_killed`] kills, in both roles. It says `ready` and its address.
-#[tokio::test]
-#[ignore = "is started by another test"]
-async fn victim() {
-    let Ok(what) = std::env::var(VICTIM) else { return };
+/// The process that [`a_peer_whose_process_is_killed`] kills, in both roles. It says `ready` and its address.
+async fn be_victim(what: String) {
     let (listener, own) = listen().await;
     let ready = || println!("\nready {own}");
     match what.split_once(' ') {
@@ -326,7 +323,7 @@ impl Victim {
     /// This program once more, as the peer, and its address, once it is ready.
     async fn start(what: String) -> (Self, SocketAddr) {
         let mut command = Command::new(std::env::current_exe().expect("our own path"));
-        command.args(["--exact", "victim", "--ignored", "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", "a_peer_whose_process_is_killed", "--nocapture", "--test-threads=1"]);
         let child = command.env(VICTIM, &what).stdout(Stdio::piped()).spawn().expect("a process");
         let mut victim = Self(child);
         let output = BufReader::new(victim.0.stdout.take().expect("its output"));
@@ -354,6 +351,11 @@ impl Drop for Victim {
 
 #[tokio::test]
 async fn a_peer_whose_process_is_killed() {
+    // It starts itself once more, as the peer.
+    if let Ok(what) = std::env::var(VICTIM) {
+        be_victim(what).await;
+        panic!("nobody killed the victim");
+    }
     for peer in ["tungstenite", "fastwebsockets"] {
         let (mut victim, address) = Victim::start(peer.into()).await;
         let end = timeout(PATIENCE, killed(address, || victim.kill())).await.expect("in time");

@@ -2,9 +2,8 @@
 //! nothing lost and nothing doubled.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -15,9 +14,9 @@ use duologue_async::{
     Options, Receipt, ReconnectEvent, ReconnectOptions, ReconnectSendError, ReconnectSender, Reconnecting, Redial,
 };
 use duologue_core::Code;
-use duologue_core::driver::Timekeeper;
 use duologue_core::pool::Delivery;
 use duologue_core::reconnect::{Backoff, Queued};
+use duologue_tests::bounds::step;
 use duologue_tests::sockets::{Dice, Frames, STEP, frame, frames, listen, parse, reset, write};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -26,18 +25,6 @@ use tokio::sync::oneshot;
 fn quick() -> ReconnectOptions {
     let backoff = Backoff::new().initial(Duration::from_millis(1)).cap(Duration::from_millis(3));
     ReconnectOptions::new().backoff(backoff.min_connect(STEP)).connection(Options::new().send_within(STEP))
-}
-
-/// Waits for a step of the test, with a bound.
-async fn step<R: Redial, F: Future>(what: &str, future: F) -> F::Output {
-    let mut clock = R::clock();
-    let until = clock.now().after(STEP);
-    let mut future = pin!(future);
-    let in_time = poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => clock.poll_until(cx, until).map(|()| None),
-    });
-    in_time.await.unwrap_or_else(|| panic!("{what} takes too long"))
 }
 
 const WRITERS: u64 = 64;

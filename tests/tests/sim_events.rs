@@ -19,7 +19,7 @@ use duologue_core::{CloseIntent, Code, Config, Event, Instant, Limits, Rng, Time
 use duologue_http1::http::{HeaderValue, Method, StatusCode, Uri};
 use duologue_http1::{Client, ClientCommand, ClientEvent, ClientSettings, Request, Server, ServerSettings, Waits, sse};
 use duologue_sim::{
-    ConnectError, Fault, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, Report, SocketOptions,
+    ConnectError, Fault, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, SocketOptions,
     TcpKeepalive, Way, World,
 };
 use simevents::EVENTS;
@@ -196,10 +196,6 @@ impl Machine for Source {
 
     fn is_over(&self) -> bool {
         self.over
-    }
-
-    fn report(&self) -> Report {
-        Report::default()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

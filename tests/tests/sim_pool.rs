@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use duologue_core::pool::{ConnId, Delivery, LeaseId, Loss, Order, Pool, PoolConfig, Refusal};
 use duologue_core::{CloseIntent, Code, Config, Event, Instant, RecvState, Rng, SendState, Timeouts};
-use duologue_sim::{ConnectError, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, Report, World};
+use duologue_sim::{ConnectError, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, World};
 use simecho::*;
 use simlink::{earlier, network_faults};
 
@@ -175,10 +175,6 @@ impl Machine for Caller {
 
     fn is_over(&self) -> bool {
         self.over
-    }
-
-    fn report(&self) -> Report {
-        Report::default()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use duologue_core::pool::Delivery;
 use duologue_core::reconnect::{Backoff, Fate, Generation, Order, Outbox, Queued, Reconnect, Ticket};
 use duologue_core::{CloseIntent, Code, Config, Event, Instant, Rng, SendError, Timeouts};
-use duologue_sim::{ConnectError, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, Report, World};
+use duologue_sim::{ConnectError, FaultSchedule, HostId, Link as Wire, Listen, Machine, Net, Outcome, World};
 use simecho::*;
 use simlink::{earlier, network_faults};
 
@@ -137,10 +137,6 @@ impl Machine for Client {
 
     fn is_over(&self) -> bool {
         self.over
-    }
-
-    fn report(&self) -> Report {
-        Report::default()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -36,8 +36,10 @@ pub trait Machine: Any {
     /// It will never do anything again.
     fn is_over(&self) -> bool;
 
-    /// How it stands.
-    fn report(&self) -> Report;
+    /// How it stands. Nothing of a single session if it does not say.
+    fn report(&self) -> Report {
+        Report::default()
+    }
 
     /// What it reached, for tables of what a test never saw.
     fn coverage(&self) -> Coverage {

@@ -6,9 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use duologue_sim::core::framed::{Delimited, Framed};
 use duologue_sim::core::{Config, Event, Instant, Protocol, Release};
-use duologue_sim::{
-    App, ConnectError, HostId, Io, Listen, Machine, MachineId, Net, Outcome, Read, Report, SocketId, World,
-};
+use duologue_sim::{App, ConnectError, HostId, Io, Listen, Machine, MachineId, Net, Outcome, Read, SocketId, World};
 
 type Lines = Framed<Delimited>;
 
@@ -61,10 +59,6 @@ impl Machine for Pool {
 
     fn is_over(&self) -> bool {
         self.over
-    }
-
-    fn report(&self) -> Report {
-        Report::default()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

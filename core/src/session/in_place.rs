@@ -123,17 +123,8 @@ impl<P: InPlace> Session<P> {
         let now = self.observe(now);
         self.check_open()?;
         self.tx.begin();
-        match self.protocol.reply(&mut context!(self, now), reply) {
-            Ok(()) => {
-                self.tx.commit();
-                self.after_command(now);
-                Ok(())
-            }
-            Err(why) => {
-                self.tx.rollback();
-                Err(refused((), why, &mut self.wanted_room))
-            }
-        }
+        let outcome = self.protocol.reply(&mut context!(self, now), reply);
+        self.conclude_command(now, outcome)
     }
 }
 

@@ -41,7 +41,14 @@ impl<P: Protocol> Session<P> {
         let now = self.observe(now);
         self.check_open()?;
         self.tx.begin();
-        match self.protocol.command_from(&mut context!(self, now), command) {
+        let outcome = self.protocol.command_from(&mut context!(self, now), command);
+        self.conclude_command(now, outcome)
+    }
+
+    /// Keeps what a command wrote, or takes it back: of one that its owner keeps when it is refused.
+    #[inline(always)]
+    pub(super) fn conclude_command(&mut self, now: Instant, outcome: Result<(), Refusal>) -> Result<(), SendError<()>> {
+        match outcome {
             Ok(()) => {
                 self.tx.commit();
                 self.after_command(now);

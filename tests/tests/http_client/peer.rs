@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Longest that anything may take.
-pub(crate) const STEP: Duration = Duration::from_secs(20);
+pub(crate) use duologue_tests::sockets::STEP;
 
 /// A server whose connections are `script`'s.
 pub(crate) fn peer<T: Send + 'static>(

@@ -143,7 +143,7 @@ impl Redial for OnFailing {
 
 #[test]
 fn content_of_a_request_of_which_no_byte_left_goes_whole_on_another_connection() {
-    super::bounds::on_tokio(async {
+    duologue_tests::bounds::on_tokio(async {
         let (address, server) = peer(|listener| {
             // Used once before its writes fail: the request that fails is its second.
             let mut reused = listener.accept();
@@ -177,7 +177,7 @@ fn content_of_a_request_of_which_no_byte_left_goes_whole_on_another_connection()
 
 #[test]
 fn content_of_a_request_of_which_one_byte_left_is_not_sent_again_by_itself() {
-    super::bounds::on_tokio(async {
+    duologue_tests::bounds::on_tokio(async {
         let (address, server) = peer(|listener| {
             let got = listener.accept().rest().0;
             let mut next = listener.accept();

@@ -9,10 +9,10 @@ use duologue_core::reconnect::Backoff;
 use duologue_http1::Request;
 use duologue_http1::http::Method;
 
-use super::bounds::{pause, step};
 use super::peer::{STEP, peer};
 use super::server::{accept, configured, secure};
 use super::{Web, uri};
+use duologue_tests::bounds::{pause, step};
 
 fn quick() -> ReconnectOptions {
     let backoff = Backoff::new().initial(Duration::from_micros(100)).cap(Duration::from_millis(1));

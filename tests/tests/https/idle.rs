@@ -10,11 +10,11 @@ use duologue_http1::{Client, ClientSettings, Request};
 
 use tokio_rustls::rustls::ClientConfig;
 
-use super::bounds::{pause, step};
 use super::peer::{STEP, peer};
 use super::quiet::arrived;
 use super::server::{Secure, accept, configured};
 use super::{Web, client, get, options, uri};
+use duologue_tests::bounds::{pause, step};
 
 /// Waits for what the pool's task notices.
 async fn until<C: Web>(what: &str, mut holds: impl FnMut() -> bool) {

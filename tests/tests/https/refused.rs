@@ -10,10 +10,10 @@ use duologue_http1::http::Method;
 use duologue_http1::{ClientSettings, Request};
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 
-use super::bounds::step;
 use super::peer::{STEP, peer};
 use super::server::{accept, configured, secure};
 use super::{Web, client, get, options, uri};
+use duologue_tests::bounds::step;
 
 /// What TLS was refused for; nothing was sent.
 fn tls_error<T>(asked: Result<T, HttpError>) -> TlsError {

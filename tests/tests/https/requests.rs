@@ -9,10 +9,10 @@ use duologue_core::Cause;
 use duologue_http1::http::Method;
 use duologue_http1::{Body, Client, ClientSettings, Request};
 
-use super::bounds::step;
 use super::peer::peer;
 use super::server::{End, accept, configured, secure};
 use super::{Web, client, get, options, uri};
+use duologue_tests::bounds::step;
 
 pub(crate) async fn twenty_requests_go_over_one_connection<C: Web>() {
     let (config, trusting) = configured(&["localhost"]);

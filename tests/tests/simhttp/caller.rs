@@ -10,7 +10,7 @@ use duologue_core::{
 };
 use duologue_http1::http::StatusCode;
 use duologue_http1::{Client, ClientCommand, ClientEvent, ClientSettings, Incoming, Violation, Waits};
-use duologue_sim::{HostId, Machine, Net, Report};
+use duologue_sim::{HostId, Machine, Net};
 
 use super::{Plan, content};
 use crate::simlink::{Link, earlier};
@@ -331,10 +331,6 @@ impl Machine for Caller {
 
     fn is_over(&self) -> bool {
         self.over
-    }
-
-    fn report(&self) -> Report {
-        Report::default()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -8,10 +8,13 @@ use std::time::Duration;
 use duologue_async::Carrier;
 use duologue_core::driver::Timekeeper;
 
-use super::peer::STEP;
+use crate::sockets::STEP;
 
-/// Waits for a step of a test, with a bound.
-pub(crate) async fn step<R: Carrier, F: Future>(what: &str, future: F) -> F::Output {
+/// Waits for a step of a test, within [`STEP`] by the clock of the runtime.
+///
+/// # Panics
+/// It takes longer.
+pub async fn step<R: Carrier, F: Future>(what: &str, future: F) -> F::Output {
     let mut clock = R::clock();
     let until = clock.now().after(STEP);
     let mut future = pin!(future);
@@ -23,13 +26,17 @@ pub(crate) async fn step<R: Carrier, F: Future>(what: &str, future: F) -> F::Out
 }
 
 /// Lets time pass.
-pub(crate) async fn pause<R: Carrier>(time: Duration) {
+pub async fn pause<R: Carrier>(time: Duration) {
     let mut clock = R::clock();
     let until = clock.now().after(time);
     poll_fn(|cx| clock.poll_until(cx, until)).await;
 }
 
-pub(crate) fn on_tokio(test: impl Future<Output = ()>) {
+/// Runs a test on tokio.
+///
+/// # Panics
+/// There is no runtime to be had.
+pub fn on_tokio(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
