@@ -101,6 +101,16 @@ fn no_file_is_too_long_to_read() {
 }
 
 #[test]
+fn no_test_waits_to_be_asked_for() {
+    // Apart, or this file would be found.
+    let mark = format!("#[{}", "ignore");
+    let folders = ["core", "protocols", "adapters", "tests", "fuzz/cases"];
+    for file in folders.into_iter().flat_map(|folder| sources(&root().join(folder))) {
+        assert!(!read(&file).contains(&mark), "{} has a test that nobody runs", file.display());
+    }
+}
+
+#[test]
 fn every_law_has_its_name_and_its_function_in_the_kit() {
     let kit: String = sources(&root().join("tests/laws/src")).iter().map(|file| read(file)).collect();
     for law in duologue_laws::Law::ALL {
