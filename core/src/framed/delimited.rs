@@ -246,25 +246,6 @@ impl Delimited {
         test
     }
 
-    /// As `find`, for every case.
-    fn find_any(&mut self, bytes: &[u8]) -> Result<Found, FrameError> {
-        match self.scan(bytes, self.scanned, self.max_frame, false) {
-            Scan::Match { at, len } => {
-                self.scanned = 0;
-                let end = if self.keep_delimiter { at + len } else { at };
-                Ok(Found::Frame(Span { start: 0, end, consumed: at + len }))
-            }
-            Scan::Open(at) if at > self.max_frame => {
-                self.scanned = 0;
-                Ok(Found::TooLong(self.too_long(bytes)))
-            }
-            Scan::Open(at) => {
-                self.scanned = at;
-                Ok(Found::NeedMore { hint: 0 })
-            }
-        }
-    }
-
     /// How many bytes made it certain that no delimiter starts within the limit: the last of the bytes that differ.
     #[cold]
     fn too_long(&self, bytes: &[u8]) -> FrameTooLong {
@@ -333,15 +314,29 @@ impl Search {
 impl Framing for Delimited {
     type Error = FrameError;
 
-    #[inline(always)]
     fn find(&mut self, bytes: &mut [u8]) -> Result<Found, FrameError> {
-        if self.scanned == 0 {
-            if let Some((at, len)) = self.plain_end(bytes) {
+        match self.scan(bytes, self.scanned, self.max_frame, false) {
+            Scan::Match { at, len } => {
+                self.scanned = 0;
                 let end = if self.keep_delimiter { at + len } else { at };
-                return Ok(Found::Frame(Span { start: 0, end, consumed: at + len }));
+                Ok(Found::Frame(Span { start: 0, end, consumed: at + len }))
+            }
+            Scan::Open(at) if at > self.max_frame => {
+                self.scanned = 0;
+                Ok(Found::TooLong(self.too_long(bytes)))
+            }
+            Scan::Open(at) => {
+                self.scanned = at;
+                Ok(Found::NeedMore { hint: 0 })
             }
         }
-        self.find_any(bytes)
+    }
+
+    #[inline(always)]
+    fn find_short(&self, bytes: &[u8]) -> Option<Span> {
+        let (at, len) = if self.scanned == 0 { self.plain_end(bytes)? } else { return None };
+        let end = if self.keep_delimiter { at + len } else { at };
+        Some(Span { start: 0, end, consumed: at + len })
     }
 
     fn eof(&mut self, rest: &mut [u8]) -> Result<Rest, FrameError> {

@@ -43,6 +43,11 @@ impl Framing for FixedSize {
         })
     }
 
+    #[inline(always)]
+    fn find_short(&self, bytes: &[u8]) -> Option<Span> {
+        (bytes.len() >= self.size).then_some(Span { start: 0, end: self.size, consumed: self.size })
+    }
+
     fn eof(&mut self, rest: &mut [u8]) -> Result<Rest, FrameError> {
         Ok(if rest.is_empty() {
             Rest::Clean

@@ -109,26 +109,6 @@ impl LengthPrefixed {
         length.checked_add_signed(adjustment).ok_or(FrameError::BadLength { length, adjustment })
     }
 
-    /// As `find`, for every kind of header.
-    fn find_any(&mut self, bytes: &[u8]) -> Result<Found, FrameError> {
-        let header = self.header();
-        if bytes.len() < header {
-            return Ok(Found::NeedMore { hint: header - bytes.len() });
-        }
-        let body = self.body_len(bytes)?;
-        if body > self.max_frame as u64 {
-            self.to_skip = body.saturating_add(header as u64);
-            return Ok(Found::TooLong(FrameTooLong { limit: self.max_frame, buffered: body }));
-        }
-        // The limit is a usize, so the body is one as well.
-        let end = header.saturating_add(body as usize);
-        if bytes.len() < end {
-            return Ok(Found::NeedMore { hint: end - bytes.len() });
-        }
-        let start = if self.keep_header { 0 } else { header };
-        Ok(Found::Frame(Span { start, end, consumed: end }))
-    }
-
     /// As `encoded_len`, for every kind of header.
     fn encoded_len_any(&self, payload: &[u8]) -> Result<usize, &'static str> {
         let header = self.header();
@@ -190,15 +170,31 @@ impl LengthPrefixed {
 impl Framing for LengthPrefixed {
     type Error = FrameError;
 
-    #[inline(always)]
     fn find(&mut self, bytes: &mut [u8]) -> Result<Found, FrameError> {
-        if let (true, Some((length, after))) = (self.plain, bytes.split_first_chunk::<4>()) {
-            let length = u32::from_be_bytes(*length) as usize;
-            if length <= self.max_frame && length <= after.len() {
-                return Ok(Found::Frame(Span { start: 4, end: 4 + length, consumed: 4 + length }));
-            }
+        let header = self.header();
+        if bytes.len() < header {
+            return Ok(Found::NeedMore { hint: header - bytes.len() });
         }
-        self.find_any(bytes)
+        let body = self.body_len(bytes)?;
+        if body > self.max_frame as u64 {
+            self.to_skip = body.saturating_add(header as u64);
+            return Ok(Found::TooLong(FrameTooLong { limit: self.max_frame, buffered: body }));
+        }
+        // The limit is a usize, so the body is one as well.
+        let end = header.saturating_add(body as usize);
+        if bytes.len() < end {
+            return Ok(Found::NeedMore { hint: end - bytes.len() });
+        }
+        let start = if self.keep_header { 0 } else { header };
+        Ok(Found::Frame(Span { start, end, consumed: end }))
+    }
+
+    #[inline(always)]
+    fn find_short(&self, bytes: &[u8]) -> Option<Span> {
+        let (length, after) = bytes.split_first_chunk::<4>()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        let whole = self.plain && length <= self.max_frame && length <= after.len();
+        whole.then(|| Span { start: 4, end: 4 + length, consumed: 4 + length })
     }
 
     fn eof(&mut self, rest: &mut [u8]) -> Result<Rest, FrameError> {

@@ -77,6 +77,15 @@ impl Framing for VarintPrefixed {
         Ok(Found::Frame(Span { start: header, end, consumed: end }))
     }
 
+    #[inline(always)]
+    fn find_short(&self, bytes: &[u8]) -> Option<Span> {
+        // Lengths of one byte, which most have.
+        let (length, after) = bytes.split_first()?;
+        let length = usize::from(*length);
+        let whole = length < 0x80 && length <= self.max_frame && length <= after.len();
+        whole.then_some(Span { start: 1, end: 1 + length, consumed: 1 + length })
+    }
+
     fn eof(&mut self, rest: &mut [u8]) -> Result<Rest, FrameError> {
         if rest.is_empty() {
             return Ok(Rest::Clean);

@@ -63,6 +63,9 @@ where
             if buffer.is_empty() {
                 break;
             }
+            if let Some(short) = framing.find_short(&buffer) {
+                assert_eq!(framing.clone().find(&mut buffer.clone()), Ok(Found::Frame(short)), "both ways are one");
+            }
             match framing.find(&mut buffer) {
                 Ok(Found::NeedMore { hint }) => {
                     assert!(buffer.len() < framing.max_unit(), "a full receive buffer would never get further");
@@ -178,6 +181,7 @@ macro_rules! with_each_framing {
         call.on(&Delimited::any(["aab", "ab\n", "\n"], 4).unwrap().keep_delimiter())?;
         call.on(&Delimited::any(["a", "\n", "\r", "\x02", "\x03"], 2).unwrap())?;
         call.on(&LengthPrefixed::new(1, Endian::Big, 5))?;
+        call.on(&LengthPrefixed::new(4, Endian::Big, 5))?;
         call.on(&LengthPrefixed::new(2, Endian::Little, 0x0201).offset(1))?;
         call.on_filled(&LengthPrefixed::new(1, Endian::Big, 6).adjustment(-2).keep_header())?;
         call.on(&LengthPrefixed::new(1, Endian::Big, 6).adjustment(3))?;
@@ -269,6 +273,7 @@ proptest! {
         bytes.extend([0; 3]);
         let _ = decode_any(&framing, &bytes, true);
         let _ = framing.encoded_len(&bytes);
+        let _ = decode_any(&LengthPrefixed::new(4, Endian::Big, max), &bytes, true);
         let _ = decode_any(&VarintPrefixed::new(max), &[0xFF; 9], true);
     }
 }
@@ -280,6 +285,13 @@ fn the_law_is_not_vacuous() -> Tested {
     with_each_framing!(&law);
     assert!(law.accepted.get() > 40, "{}", law.accepted.get());
     Ok(())
+}
+
+#[test]
+fn a_frame_that_came_whole_is_too_long_all_the_same() {
+    let four = LengthPrefixed::new(4, Endian::Big, 2);
+    assert_eq!(decode(&four, b"\0\0\0\x02ab\0\0\0\x03abc"), [frame("ab"), too_long(2, 3)]);
+    assert_eq!(decode(&VarintPrefixed::new(2), b"\x02ab\x03abc"), [frame("ab"), too_long(2, 3)]);
 }
 
 #[test]

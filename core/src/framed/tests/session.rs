@@ -77,6 +77,26 @@ fn frames_are_handled_and_answered_in_place() {
 }
 
 #[test]
+fn heartbeats_and_frames_that_are_skipped_are_no_messages_however_they_are_delivered() {
+    let framing = Delimited::new("\n", 3).unwrap();
+    let framed = Framed::new(framing).heartbeat(Heartbeat::new("hb".into())).on_too_long(OnTooLong::Skip);
+    for delivery in [Delivery::Owned, Delivery::InPlace] {
+        let mut s = Session::new(framed.clone(), config().delivery(delivery), 7, at(0)).unwrap();
+        let mut seen = Vec::new();
+        for chunk in [&b"one\nhb\nfour\ntwo\nlonger"[..], b"xx\nsix\nhb\n"] {
+            receive(&mut s, at(1), chunk);
+            if delivery == Delivery::Owned {
+                seen.extend(messages(&mut s, at(1)));
+            } else {
+                s.handle(at(1), 16, 9, |payload, _| seen.push(Bytes::copy_from_slice(payload)));
+            }
+        }
+        assert_eq!(seen, ["one", "two", "six"], "{delivery:?}");
+        assert_eq!(s.protocol().skipped(), 2);
+    }
+}
+
+#[test]
 fn a_buffer_without_room_for_the_longest_frame_is_refused() {
     let config = config().limits(Limits::new().recv_buffer(9));
     let refused = Session::new(lines(8), config.clone(), 7, at(0)).err();
