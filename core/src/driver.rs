@@ -444,8 +444,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// Waits for the session's deadline. What is armed earlier is left alone and looks again when it comes, so that
-    /// a deadline that traffic moves back every message costs nothing: while something moves, not even a look at the
-    /// timer, because somebody polls again before anything is waited for.
+    /// a deadline that traffic moves back every message costs nothing. While something moves nothing is armed: somebody
+    /// polls again before anything is waited for, and a connection that never waits needs no timer.
     fn keep_time(&mut self, cx: &mut Context<'_>, moved: bool) -> Round {
         let deadline = self.session.deadline_at();
         debug_assert_eq!(deadline, self.session.interest().deadline.map(|deadline| deadline.at));
@@ -456,13 +456,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             self.session.handle_timeout(self.clock.now);
             return Round::Moved;
         }
+        if moved {
+            return Round::Blocked;
+        }
         let at = match self.armed {
-            Some(armed) if armed <= deadline && passed.is_none_or(|now| now < armed) => {
-                if moved {
-                    return Round::Blocked;
-                }
-                armed
-            }
+            Some(armed) if armed <= deadline && passed.is_none_or(|now| now < armed) => armed,
             _ => deadline,
         };
         self.armed = Some(at);

@@ -5,13 +5,12 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use duologue_core::{CloseIntent, Code, Event, InPlace, Protocol, Replies};
 
 use super::Runtime;
-use super::seats::{Call, Known, Place, Seat};
+use super::seats::{Call, Known, Seat};
 use crate::Connection;
 use crate::connection::PollNow;
 use crate::error::SendError;
@@ -48,10 +47,6 @@ enum Heard {
 impl<P: Protocol, R: Runtime> Served<P, R> {
     pub(super) fn new(connection: ConnectionOf<P, R>, seat: Seat) -> Self {
         Self { connection, seat, known: Known::default(), heard: Heard::Nothing, since_called: 0 }
-    }
-
-    pub(super) fn place(&self) -> Arc<Place> {
-        Arc::clone(&self.seat.place)
     }
 
     /// Who connected.
