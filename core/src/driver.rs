@@ -156,6 +156,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         if ready.is_some() {
             return Poll::Ready(ready);
         }
+        self.poll_new_event(cx)
+    }
+
+    /// As [`poll_event`](Self::poll_event), when [`next_ready`](Self::next_ready) has just said that there is none.
+    #[inline]
+    pub fn poll_new_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
         for _ in 0..ROUNDS {
             if self.session.is_over() {
                 return Poll::Ready(None);

@@ -189,7 +189,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     pub async fn closed(&mut self) -> Closed<P::Violation> {
         loop {
             if let Some(closed) = self.open.end() {
-                return closed.clone();
+                return closed;
             }
             self.next_event().await;
         }

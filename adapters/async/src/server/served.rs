@@ -64,14 +64,15 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     /// As [`Connection::next_event`]. Cancel-safe.
     pub fn next_event(&mut self) -> impl Future<Output = Option<Event<P::Event, P::Violation>>> {
         PollNow(|cx: &mut Context<'_>| {
-            // What came with an earlier read costs no waker.
-            if !self.seat.place.is_called() {
-                let ready = self.connection.next_ready();
-                if ready.is_some() {
-                    return Poll::Ready(ready);
-                }
+            if self.seat.place.is_called() {
+                return self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx));
             }
-            self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))
+            // What came with an earlier read costs no waker.
+            let ready = self.connection.next_ready();
+            if ready.is_some() {
+                return Poll::Ready(ready);
+            }
+            self.poll_heard(cx, |connection, cx| connection.open.poll_new_event(cx))
         })
     }
 

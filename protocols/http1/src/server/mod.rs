@@ -227,7 +227,8 @@ impl Protocol for Server {
 
     #[inline]
     fn needs_bytes(&mut self) -> bool {
-        let needs = !self.overdue && self.reading == Reading::Head && self.violation.is_none();
+        // Content may end without a further byte.
+        let needs = !self.overdue && !matches!(self.reading, Reading::Body(_)) && self.violation.is_none();
         // The application has taken what was decoded before.
         self.untaken &= !needs;
         needs
