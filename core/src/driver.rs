@@ -20,6 +20,8 @@ use crate::time::{Instant, ReadTime};
 const ROUNDS: usize = 32;
 /// Slices offered to one vectored write.
 const SLICES: usize = 32;
+/// Rounds in which something moved until the session's deadline is looked at all the same.
+const LOOKED_AT: u64 = 16;
 /// Messages handled in place between two rounds.
 const BATCH: usize = 4096;
 
@@ -453,6 +455,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// a deadline that traffic moves back every message costs nothing. While something moves nothing is armed: somebody
     /// polls again before anything is waited for, and a connection that never waits needs no timer.
     fn keep_time(&mut self, cx: &mut Context<'_>, moved: bool) -> Round {
+        // Nor is it looked at each time, for the next round that moves nothing does. But a peer may never pause.
+        if moved && self.rounds % LOOKED_AT != 0 {
+            return Round::Blocked;
+        }
         let deadline = self.session.deadline_at();
         debug_assert_eq!(deadline, self.session.interest().deadline.map(|deadline| deadline.at));
         let Some(deadline) = deadline else { return Round::Blocked };

@@ -76,7 +76,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     }
 
     /// The next event, when [`next_ready`](Self::next_ready) has just said that there is none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_new_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
         loop {
             if let Poll::Ready(mut event) = self.driver.poll_new_event(cx) {

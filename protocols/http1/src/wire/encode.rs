@@ -88,12 +88,15 @@ pub(crate) struct Survey {
     pub(crate) frames: bool,
     /// Connection names close.
     pub(crate) closes: bool,
+    /// Bytes of their lines.
+    pub(crate) len: usize,
 }
 
 impl Survey {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut survey = Self::default();
         for (name, value) in headers {
+            survey.len += name.as_str().len() + value.len() + FIELD_MARKS;
             if *name == header::CONNECTION {
                 survey.closes |= names(value, "close");
             } else {
