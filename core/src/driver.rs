@@ -146,6 +146,8 @@ enum Round {
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Drives `session` over `transport`.
+    // A session is large: inlined, it is moved once to where it stays.
+    #[inline(always)]
     pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
         let clock = Clock { now: session.now(), timekeeper, looked: false };
         Self { session, transport, clock, sent: false, drained: false, armed: None, rounds: 0 }
@@ -218,14 +220,17 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         }
     }
 
-    /// Writes what is queued once, if the transport takes it now. It waits for nothing: poll something else afterwards.
-    /// Right behind a send, that is: it happens at the time of the send.
+    /// Writes what is queued once, if the transport takes it now, and the FIN if that was the last. It waits for nothing:
+    /// poll something else afterwards. Right behind a send, that is: it happens at the time of the send.
     #[inline]
     pub fn poll_write_once(&mut self, cx: &mut Context<'_>) {
         if self.session.wants_write() {
             // Right behind a send that read the clock its time will do.
             self.clock.looked = core::mem::take(&mut self.sent);
             let _ = self.write(cx);
+            if self.session.wants_shutdown() {
+                let _ = self.shut_down_write(cx);
+            }
         }
     }
 

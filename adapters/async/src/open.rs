@@ -32,6 +32,7 @@ struct Aside<P: Protocol> {
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
+    #[inline(always)]
     pub(crate) const fn new(driver: Driver<P, T, K>) -> Self {
         Self { driver, aside: None, lost: false }
     }

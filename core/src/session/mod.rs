@@ -191,6 +191,7 @@ impl<P: Protocol> Session<P> {
     ///
     /// # Errors
     /// The limits cannot work, for this protocol or at all.
+    #[inline(always)]
     pub fn new(protocol: P, config: impl Into<Arc<Config>>, seed: u64, now: Instant) -> Result<Self, LimitsError> {
         let mut session = Self::connecting(protocol, config, seed, now)?;
         session.connected(now);
@@ -202,6 +203,8 @@ impl<P: Protocol> Session<P> {
     ///
     /// # Errors
     /// The limits cannot work, for this protocol or at all.
+    // A session is large: inlined, it is moved once to where it stays.
+    #[inline(always)]
     pub fn connecting(
         protocol: P,
         config: impl Into<Arc<Config>>,
