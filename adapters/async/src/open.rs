@@ -84,7 +84,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
                 self.note(&mut event);
                 return Poll::Ready(event);
             }
-            if !self.unpark() {
+            if !self.is_parked() || !self.unpark() {
                 return Poll::Pending;
             }
         }

@@ -17,12 +17,14 @@ thread_local! {
 
 /// An empty buffer.
 #[must_use]
+#[inline]
 pub fn take() -> BytesMut {
     let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
     pooled.unwrap_or_else(|| BytesMut::with_capacity(CAPACITY))
 }
 
 /// Keeps the buffer if all of it is ours again: frames that the application still holds share it.
+#[inline]
 pub fn give(mut buffer: BytesMut) {
     buffer.clear();
     if !buffer.try_reclaim(CAPACITY) || buffer.capacity() > LARGEST {

@@ -204,7 +204,8 @@ impl Place {
 pub(super) struct Known(Option<Waker>);
 
 impl Known {
-    fn still(&self, place: &Place, cx: &Context<'_>) -> bool {
+    #[inline]
+    pub(super) fn still(&self, place: &Place, cx: &Context<'_>) -> bool {
         !place.is_called() && self.0.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
     }
 

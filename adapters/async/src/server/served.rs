@@ -65,7 +65,7 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     pub fn next_event(&mut self) -> impl Future<Output = Option<Event<P::Event, P::Violation>>> {
         PollNow(|cx: &mut Context<'_>| {
             if self.seat.place.is_called() {
-                return self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx));
+                return self.poll_called(cx);
             }
             // What came with an earlier read costs no waker.
             let ready = self.connection.next_ready();
@@ -151,7 +151,14 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
         }
     }
 
+    /// The next event while the server calls.
+    #[cold]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
+        self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))
+    }
+
     /// Polls the connection, and does what the server called for.
+    #[inline(always)]
     fn poll_heard<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -170,7 +177,8 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
             if polled.is_ready() || self.heard == Heard::Reset {
                 return polled;
             }
-            if self.poll_call(cx).is_pending() {
+            // Almost always: nothing new, and the waker is known.
+            if self.known.still(&self.seat.place, cx) || self.poll_call(cx).is_pending() {
                 return Poll::Pending;
             }
         }

@@ -93,6 +93,7 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
+    #[inline]
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut survey = Self::default();
         for (name, value) in headers {
