@@ -357,7 +357,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         if self.session.wants_shutdown() {
             moved = self.shut_down_write(cx) == Round::Moved;
         }
-        moved |= read && self.read(cx) == Round::Moved;
+        if read {
+            // An earlier step of this round may have ended the reading.
+            let goes_on = !(written || moved) || self.session.wants_read();
+            moved |= !goes_on || self.read(cx) == Round::Moved;
+        }
         moved |= self.keep_time(cx, moved) == Round::Moved;
         match (moved, written) {
             (true, _) => Round::Moved,
@@ -424,10 +428,6 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Round {
-        // An earlier step of this round may have ended the reading.
-        if !self.session.wants_read() {
-            return Round::Moved;
-        }
         if self.session.wants_buffers().0 {
             // Who was woken probably reads something, and who has just read does not.
             if core::mem::take(&mut self.drained) && self.transport.poll_readable(cx).is_pending() {

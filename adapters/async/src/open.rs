@@ -96,6 +96,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
         if self.early() > 0 {
             return self.pop_early();
         }
+        if !self.driver.session().has_event() {
+            return None;
+        }
         // A message is not the end, and is moved as little as possible: it is larger than what is done with it.
         if self.driver.session().has_message() {
             return self.driver.next_ready();

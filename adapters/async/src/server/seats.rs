@@ -163,10 +163,15 @@ impl Place {
     }
 
     /// Whether the handler is to be dropped; otherwise its task is woken for that.
+    #[inline]
     pub(super) fn poll_stop(&self, cx: &mut Context<'_>, known: &mut Known) -> Poll<()> {
         if known.still(self, cx) {
             return Poll::Pending;
         }
+        self.await_stop(cx, known)
+    }
+
+    fn await_stop(&self, cx: &mut Context<'_>, known: &mut Known) -> Poll<()> {
         let mut calls = lock(&self.calls);
         if self.stopped.load(Ordering::Relaxed) {
             return Poll::Ready(());

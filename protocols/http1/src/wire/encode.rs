@@ -109,7 +109,7 @@ impl Survey {
 }
 
 /// All field lines of a map.
-#[inline]
+#[inline(always)]
 pub(crate) fn fields(out: &mut impl Out, headers: &HeaderMap) {
     for (name, value) in headers {
         field(out, name.as_str(), value.as_bytes());
