@@ -153,6 +153,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         Self { session, transport, clock, sent: false, drained: false, armed: None, rounds: 0 }
     }
 
+    /// The transport was connected when the session was made: as [`Session::connected`] at that time.
+    pub fn connected(&mut self) {
+        self.session.connected(self.session.now());
+    }
+
     /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
     #[inline]
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {

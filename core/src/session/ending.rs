@@ -62,9 +62,10 @@ impl<P: Protocol> Session<P> {
 
     /// Moves both halves as far as they go. Settling twice changes nothing (law L1).
     pub(super) fn settle(&mut self, now: Instant) {
-        // Each round but the last moves a half or takes an end further; both only go forward.
+        // Each round but the last moves a half; both only go forward. What a cause or a release changes beside them comes
+        // later in the same round.
         loop {
-            let before = (self.recv, self.send, self.cause.is_some(), self.release.is_some());
+            let (recv, send) = (self.recv, self.send);
             if self.can_decode() {
                 self.decode_ahead(now);
             }
@@ -73,7 +74,7 @@ impl<P: Protocol> Session<P> {
             }
             self.settle_send(now);
             self.settle_end(now);
-            if before == (self.recv, self.send, self.cause.is_some(), self.release.is_some()) {
+            if recv == self.recv && send == self.send {
                 break;
             }
         }

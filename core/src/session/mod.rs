@@ -191,7 +191,6 @@ impl<P: Protocol> Session<P> {
     ///
     /// # Errors
     /// The limits cannot work, for this protocol or at all.
-    #[inline(always)]
     pub fn new(protocol: P, config: impl Into<Arc<Config>>, seed: u64, now: Instant) -> Result<Self, LimitsError> {
         let mut session = Self::connecting(protocol, config, seed, now)?;
         session.connected(now);
