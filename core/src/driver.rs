@@ -52,6 +52,13 @@ pub trait Transport {
     /// Lets the transport go: [`Release::Abort`] resets it where that exists.
     fn poll_release(&mut self, cx: &mut Context<'_>, how: Release) -> Poll<()>;
 
+    /// Whether a graceful [`poll_release`](Self::poll_release) sends FIN by itself where none was sent, as the close of a
+    /// socket does that nobody else holds. A FIN that the release follows at once is then left to it. False, the default, is
+    /// always right.
+    fn release_sends_fin(&self) -> bool {
+        false
+    }
+
     /// Whether there may be something to read: asked before a buffer is taken, so that who waits holds none. `Pending`
     /// promises that [`poll_read`](Self::poll_read) would say the same, and has registered the waker as it would.
     /// `Ready`, the default, promises nothing.
@@ -388,15 +395,20 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     fn shut_down_write(&mut self, cx: &mut Context<'_>) -> Round {
-        let result = match self.transport.poll_shutdown_write(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => return Round::Blocked,
+        let left_to_release = self.session.releases_behind_fin() && self.transport.release_sends_fin();
+        let result = match left_to_release {
+            true => Ok(()),
+            false => match self.transport.poll_shutdown_write(cx) {
+                Poll::Ready(result) => result,
+                Poll::Pending => return Round::Blocked,
+            },
         };
         let now = self.clock.look();
         match result {
             Ok(()) => self.session.shutdown_done(now),
             Err(fault) => self.session.transport_failed(now, fault),
         }
+        debug_assert!(!left_to_release || self.session.wants_release() == Some(Release::Graceful));
         if self.session.wants_shutdown() { Round::Blocked } else { Round::Moved }
     }
 

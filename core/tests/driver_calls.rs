@@ -24,6 +24,7 @@ struct Told {
     /// How often FIN and release are not done yet.
     shutdown_waits: u32,
     release_waits: u32,
+    release_sends_fin: bool,
     fin: bool,
     released: Option<Release>,
     read_fault: Option<TransportFault>,
@@ -78,6 +79,10 @@ impl Transport for Told {
         }
         self.released = Some(how);
         Poll::Ready(())
+    }
+
+    fn release_sends_fin(&self) -> bool {
+        self.release_sends_fin
     }
 
     fn take_buffer(&mut self) -> Option<BytesMut> {
@@ -198,6 +203,24 @@ fn fin_and_release_that_are_not_done_at_once_are_polled_again() {
     assert!(matches!(d.poll_event(&mut cx), Poll::Ready(Some(Event::Closed(_)))));
     assert_eq!(d.transport().released, Some(Release::Graceful));
     assert!(matches!(d.poll_event(&mut cx), Poll::Ready(None)));
+}
+
+/// Only where nobody is listened to behind it: who lingers must have said that nothing more comes.
+#[test]
+fn a_fin_is_left_to_the_release_that_follows_it_at_once() {
+    for (peer_finished, sends_fin, fin) in [(true, true, false), (true, false, true), (false, true, true)] {
+        let mut cx = context();
+        let incoming = peer_finished.then_some(&b""[..]).into_iter().collect();
+        let mut d = driver(Config::new(), Told { incoming, release_sends_fin: sends_fin, ..Told::default() });
+        if peer_finished {
+            assert_eq!(d.poll_event(&mut cx), Poll::Ready(Some(Event::PeerFinished)));
+        }
+        d.close(CloseIntent::Flush(Code(0)));
+        let polled = d.poll_event(&mut cx);
+        let told = (d.transport().fin, d.transport().released);
+        assert_eq!(told, (fin, peer_finished.then_some(Release::Graceful)), "{peer_finished} {sends_fin}");
+        assert_eq!(polled.is_ready(), peer_finished);
+    }
 }
 
 #[test]
