@@ -297,6 +297,7 @@ impl SendQueue {
     }
 
     /// Takes `n` transmitted bytes off the front.
+    #[inline]
     pub(crate) fn advance(&mut self, n: usize) -> Result<(), Misuse> {
         let offered = self.len();
         if n > offered {

@@ -184,6 +184,7 @@ impl Server {
     }
 
     /// The front's response is complete.
+    #[inline]
     fn answered(&mut self, cx: &mut Cx<'_, Self>) {
         self.answer = None;
         self.exchanges.pop_front();
