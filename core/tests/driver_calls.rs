@@ -283,6 +283,32 @@ fn a_deadline_that_comes_before_the_alarm_is_armed_instead() {
 }
 
 #[test]
+fn a_round_that_moves_arms_nothing_and_the_next_does() {
+    let mut cx = context();
+    let idle = Timeouts::none().idle(Some(Duration::from_nanos(100)));
+    let told = Told { incoming: [&b"news\n"[..]].into(), ..Told::default() };
+    let mut d = driver(Config::new().timeouts(idle), told);
+    assert!(matches!(d.poll_event(&mut cx), Poll::Ready(Some(Event::App(_)))));
+    assert!(d.timekeeper().asked.is_empty(), "nobody waits");
+    assert!(d.poll_event(&mut cx).is_pending());
+    assert_eq!(d.timekeeper().asked, [Instant::from_nanos(100)]);
+}
+
+#[test]
+fn a_deadline_is_seen_though_input_never_pauses() {
+    let mut cx = context();
+    let message = Timeouts::none().message(Some(Duration::from_nanos(100)));
+    let told = Told { incoming: [&b"a"[..]].into(), ..Told::default() };
+    let mut d = driver(Config::new().timeouts(message), told);
+    assert!(d.poll_event(&mut cx).is_pending());
+    d.timekeeper().now.set(100);
+    d.transport_mut().incoming = std::iter::repeat_n(&b"a"[..], 32).collect();
+    let _ = d.poll_event(&mut cx);
+    assert_eq!(d.session().cause(), Some(&Cause::Timeout(TimeoutReason::Message)));
+    assert!(d.transport().incoming.len() >= 16, "it was seen in between");
+}
+
+#[test]
 fn messages_that_wait_for_a_handler_are_no_event_and_no_end() {
     let told = Told { incoming: VecDeque::from([&b"one\ntwo\n"[..]]), ..Told::default() };
     let mut driver = driver(Config::new().delivery(Delivery::InPlace), told);
