@@ -1,6 +1,7 @@
 #!/bin/bash
 # Counts the instructions that a server spends in user space for one request, ours beside hyper's, with valgrind: a figure
-# that the load of the machine does not change. The kernel's share is not counted; benches/http.sh measures both.
+# that the load of the machine does not change. The kernel's share is not counted; benches/http.sh measures both. hyper has
+# no deadlines by itself; the last columns are hyper with its one (for the head of a request), ours has one for each phase.
 #
 #   benches/instructions-http.sh [--built] [LOAD...]
 #
@@ -77,6 +78,7 @@ collected() { # name, load, requests: instructions of the whole run
     case "$1" in
         ours) command=("$target/examples/http_server" --port 0) ;;
         hyper) command=("$target/http_hyper" 0) ;;
+        deadlines) command=("$target/http_hyper" 0 --deadlines) ;;
     esac
     : > "$log"
     valgrind --tool=callgrind --callgrind-out-file="$work/$1-$2" "${command[@]}" 2> "$log" &
@@ -97,11 +99,12 @@ per_request() { # name, load
     echo $(((most - least) / (many - few)))
 }
 
-echo "| load | instructions per request ours | hyper | ratio |"
-echo "|---|---|---|---|"
+echo "| load | instructions per request ours | hyper | ratio | hyper with a deadline | ratio |"
+echo "|---|---|---|---|---|---|"
 for load in "$@"; do
-    ours="$(per_request ours "$load")" hyper="$(per_request hyper "$load")"
-    awk -v l="$load" -v o="$ours" -v h="$hyper" 'BEGIN { printf "| %s | %d | %d | %.2f |\n", l, o, h, o / h }'
+    ours="$(per_request ours "$load")" hyper="$(per_request hyper "$load")" timed="$(per_request deadlines "$load")"
+    awk -v l="$load" -v o="$ours" -v h="$hyper" -v t="$timed" \
+        'BEGIN { printf "| %s | %d | %d | %.2f | %d | %.2f |\n", l, o, h, o / h, t, o / t }'
     if [ -n "${PROFILE:-}" ]; then
         mkdir -p "$PROFILE"
         cp "$work/ours-$load" "$work/hyper-$load" "$PROFILE/"

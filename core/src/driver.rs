@@ -20,6 +20,8 @@ use crate::time::{Instant, ReadTime};
 const ROUNDS: usize = 32;
 /// Slices offered to one vectored write.
 const SLICES: usize = 32;
+/// Rounds in which something moved until the session's deadline is looked at all the same.
+const LOOKED_AT: u64 = 16;
 /// Messages handled in place between two rounds.
 const BATCH: usize = 4096;
 
@@ -49,6 +51,13 @@ pub trait Transport {
 
     /// Lets the transport go: [`Release::Abort`] resets it where that exists.
     fn poll_release(&mut self, cx: &mut Context<'_>, how: Release) -> Poll<()>;
+
+    /// Whether a graceful [`poll_release`](Self::poll_release) sends FIN by itself where none was sent, as the close of a
+    /// socket does that nobody else holds. A FIN that the release follows at once is then left to it. False, the default, is
+    /// always right.
+    fn release_sends_fin(&self) -> bool {
+        false
+    }
 
     /// Whether there may be something to read: asked before a buffer is taken, so that who waits holds none. `Pending`
     /// promises that [`poll_read`](Self::poll_read) would say the same, and has registered the waker as it would.
@@ -144,9 +153,16 @@ enum Round {
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Drives `session` over `transport`.
+    // A session is large: inlined, it is moved once to where it stays.
+    #[inline(always)]
     pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
         let clock = Clock { now: session.now(), timekeeper, looked: false };
         Self { session, transport, clock, sent: false, drained: false, armed: None, rounds: 0 }
+    }
+
+    /// The transport was connected when the session was made: as [`Session::connected`] at that time.
+    pub fn connected(&mut self) {
+        self.session.connected(self.session.now());
     }
 
     /// The next event; `None` after [`Event::Closed`] was returned. Dropping the wait loses nothing.
@@ -156,6 +172,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         if ready.is_some() {
             return Poll::Ready(ready);
         }
+        self.poll_new_event(cx)
+    }
+
+    /// As [`poll_event`](Self::poll_event), when [`next_ready`](Self::next_ready) has just said that there is none.
+    #[inline]
+    pub fn poll_new_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
         for _ in 0..ROUNDS {
             if self.session.is_over() {
                 return Poll::Ready(None);
@@ -210,14 +232,17 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         }
     }
 
-    /// Writes what is queued once, if the transport takes it now. It waits for nothing: poll something else afterwards.
-    /// Right behind a send, that is: it happens at the time of the send.
+    /// Writes what is queued once, if the transport takes it now, and the FIN if that was the last. It waits for nothing:
+    /// poll something else afterwards. Right behind a send, that is: it happens at the time of the send.
     #[inline]
     pub fn poll_write_once(&mut self, cx: &mut Context<'_>) {
         if self.session.wants_write() {
             // Right behind a send that read the clock its time will do.
             self.clock.looked = core::mem::take(&mut self.sent);
             let _ = self.write(cx);
+            if self.session.wants_shutdown() {
+                let _ = self.shut_down_write(cx);
+            }
         }
     }
 
@@ -344,7 +369,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         if self.session.wants_shutdown() {
             moved = self.shut_down_write(cx) == Round::Moved;
         }
-        moved |= read && self.read(cx) == Round::Moved;
+        if read {
+            // An earlier step of this round may have ended the reading.
+            let goes_on = !(written || moved) || self.session.wants_read();
+            moved |= !goes_on || self.read(cx) == Round::Moved;
+        }
         moved |= self.keep_time(cx, moved) == Round::Moved;
         match (moved, written) {
             (true, _) => Round::Moved,
@@ -366,15 +395,20 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     fn shut_down_write(&mut self, cx: &mut Context<'_>) -> Round {
-        let result = match self.transport.poll_shutdown_write(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => return Round::Blocked,
+        let left_to_release = self.session.releases_behind_fin() && self.transport.release_sends_fin();
+        let result = match left_to_release {
+            true => Ok(()),
+            false => match self.transport.poll_shutdown_write(cx) {
+                Poll::Ready(result) => result,
+                Poll::Pending => return Round::Blocked,
+            },
         };
         let now = self.clock.look();
         match result {
             Ok(()) => self.session.shutdown_done(now),
             Err(fault) => self.session.transport_failed(now, fault),
         }
+        debug_assert!(!left_to_release || self.session.wants_release() == Some(Release::Graceful));
         if self.session.wants_shutdown() { Round::Blocked } else { Round::Moved }
     }
 
@@ -411,10 +445,6 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Round {
-        // An earlier step of this round may have ended the reading.
-        if !self.session.wants_read() {
-            return Round::Moved;
-        }
         if self.session.wants_buffers().0 {
             // Who was woken probably reads something, and who has just read does not.
             if core::mem::take(&mut self.drained) && self.transport.poll_readable(cx).is_pending() {
@@ -444,9 +474,13 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// Waits for the session's deadline. What is armed earlier is left alone and looks again when it comes, so that
-    /// a deadline that traffic moves back every message costs nothing: while something moves, not even a look at the
-    /// timer, because somebody polls again before anything is waited for.
+    /// a deadline that traffic moves back every message costs nothing. While something moves nothing is armed: somebody
+    /// polls again before anything is waited for, and a connection that never waits needs no timer.
     fn keep_time(&mut self, cx: &mut Context<'_>, moved: bool) -> Round {
+        // Nor is it looked at each time, for the next round that moves nothing does. But a peer may never pause.
+        if moved && self.rounds % LOOKED_AT != 0 {
+            return Round::Blocked;
+        }
         let deadline = self.session.deadline_at();
         debug_assert_eq!(deadline, self.session.interest().deadline.map(|deadline| deadline.at));
         let Some(deadline) = deadline else { return Round::Blocked };
@@ -456,13 +490,11 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             self.session.handle_timeout(self.clock.now);
             return Round::Moved;
         }
+        if moved {
+            return Round::Blocked;
+        }
         let at = match self.armed {
-            Some(armed) if armed <= deadline && passed.is_none_or(|now| now < armed) => {
-                if moved {
-                    return Round::Blocked;
-                }
-                armed
-            }
+            Some(armed) if armed <= deadline && passed.is_none_or(|now| now < armed) => armed,
             _ => deadline,
         };
         self.armed = Some(at);

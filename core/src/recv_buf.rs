@@ -119,6 +119,7 @@ impl RecvBuf {
 
     /// Room for further bytes. The buffer is reserved in chunks, and grows by at most twice what it holds, so an
     /// announced length alone allocates nothing.
+    #[inline]
     pub(crate) fn fill(&mut self) -> Limit<&mut BytesMut> {
         if self.head == self.buf.len() {
             self.buf.clear();
@@ -140,6 +141,7 @@ impl RecvBuf {
     }
 
     /// Gives an empty buffer to read into; ignored while there is one.
+    #[inline]
     pub(crate) fn lend(&mut self, buffer: BytesMut) -> Option<BytesMut> {
         if !self.has_no_buffer() || !buffer.is_empty() {
             return Some(buffer);
@@ -154,6 +156,7 @@ impl RecvBuf {
     }
 
     /// Takes the buffer back if nothing is unread.
+    #[inline]
     pub(crate) fn reclaim(&mut self) -> Option<BytesMut> {
         if !self.is_empty() || self.buf.capacity() == 0 {
             return None;

@@ -297,6 +297,7 @@ impl SendQueue {
     }
 
     /// Takes `n` transmitted bytes off the front.
+    #[inline]
     pub(crate) fn advance(&mut self, n: usize) -> Result<(), Misuse> {
         let offered = self.len();
         if n > offered {
@@ -376,6 +377,7 @@ impl SendQueue {
         self.copied.capacity() == 0
     }
 
+    #[inline]
     pub(crate) fn lend(&mut self, buffer: BytesMut) -> Option<BytesMut> {
         if !self.has_no_buffer() || !buffer.is_empty() {
             return Some(buffer);
@@ -384,6 +386,7 @@ impl SendQueue {
         None
     }
 
+    #[inline]
     pub(crate) fn reclaim(&mut self) -> Option<BytesMut> {
         if !self.is_empty() || self.copied.capacity() == 0 {
             return None;

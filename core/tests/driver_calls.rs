@@ -24,6 +24,7 @@ struct Told {
     /// How often FIN and release are not done yet.
     shutdown_waits: u32,
     release_waits: u32,
+    release_sends_fin: bool,
     fin: bool,
     released: Option<Release>,
     read_fault: Option<TransportFault>,
@@ -78,6 +79,10 @@ impl Transport for Told {
         }
         self.released = Some(how);
         Poll::Ready(())
+    }
+
+    fn release_sends_fin(&self) -> bool {
+        self.release_sends_fin
     }
 
     fn take_buffer(&mut self) -> Option<BytesMut> {
@@ -200,6 +205,24 @@ fn fin_and_release_that_are_not_done_at_once_are_polled_again() {
     assert!(matches!(d.poll_event(&mut cx), Poll::Ready(None)));
 }
 
+/// Only where nobody is listened to behind it: who lingers must have said that nothing more comes.
+#[test]
+fn a_fin_is_left_to_the_release_that_follows_it_at_once() {
+    for (peer_finished, sends_fin, fin) in [(true, true, false), (true, false, true), (false, true, true)] {
+        let mut cx = context();
+        let incoming = peer_finished.then_some(&b""[..]).into_iter().collect();
+        let mut d = driver(Config::new(), Told { incoming, release_sends_fin: sends_fin, ..Told::default() });
+        if peer_finished {
+            assert_eq!(d.poll_event(&mut cx), Poll::Ready(Some(Event::PeerFinished)));
+        }
+        d.close(CloseIntent::Flush(Code(0)));
+        let polled = d.poll_event(&mut cx);
+        let told = (d.transport().fin, d.transport().released);
+        assert_eq!(told, (fin, peer_finished.then_some(Release::Graceful)), "{peer_finished} {sends_fin}");
+        assert_eq!(polled.is_ready(), peer_finished);
+    }
+}
+
 #[test]
 fn a_fault_while_reading_ends_it_with_that_cause() {
     let fault = TransportFault::new(FaultKind::Unreachable, Operation::Read);
@@ -257,6 +280,32 @@ fn a_deadline_that_comes_before_the_alarm_is_armed_instead() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_round_that_moves_arms_nothing_and_the_next_does() {
+    let mut cx = context();
+    let idle = Timeouts::none().idle(Some(Duration::from_nanos(100)));
+    let told = Told { incoming: [&b"news\n"[..]].into(), ..Told::default() };
+    let mut d = driver(Config::new().timeouts(idle), told);
+    assert!(matches!(d.poll_event(&mut cx), Poll::Ready(Some(Event::App(_)))));
+    assert!(d.timekeeper().asked.is_empty(), "nobody waits");
+    assert!(d.poll_event(&mut cx).is_pending());
+    assert_eq!(d.timekeeper().asked, [Instant::from_nanos(100)]);
+}
+
+#[test]
+fn a_deadline_is_seen_though_input_never_pauses() {
+    let mut cx = context();
+    let message = Timeouts::none().message(Some(Duration::from_nanos(100)));
+    let told = Told { incoming: [&b"a"[..]].into(), ..Told::default() };
+    let mut d = driver(Config::new().timeouts(message), told);
+    assert!(d.poll_event(&mut cx).is_pending());
+    d.timekeeper().now.set(100);
+    d.transport_mut().incoming = std::iter::repeat_n(&b"a"[..], 32).collect();
+    let _ = d.poll_event(&mut cx);
+    assert_eq!(d.session().cause(), Some(&Cause::Timeout(TimeoutReason::Message)));
+    assert!(d.transport().incoming.len() >= 16, "it was seen in between");
 }
 
 #[test]

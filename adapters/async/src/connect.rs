@@ -199,8 +199,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper + Clone> Connection<P, T, K> {
         let clock = T::clock();
         let transport = T::adopt(stream, options).map_err(ConnectError::Socket)?;
         let config = Arc::clone(&options.config);
-        let session = Session::new(protocol, config, options.session_seed(), clock.now())?;
-        Ok(Self::from_driver(Driver::new(session, transport, clock), options.send_within))
+        let session = Session::connecting(protocol, config, options.session_seed(), clock.now())?;
+        let mut connection = Self::from_driver(Driver::new(session, transport, clock), options.send_within);
+        connection.open.connected();
+        Ok(connection)
     }
 
     /// Drives until the protocol is established. Messages that come before are kept for `next_event`.

@@ -55,6 +55,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> fmt::Debug for Connection<P, T, K
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     /// A connection from its driver; `send` waits for room at most `send_within`.
+    #[inline(always)]
     pub fn from_driver(driver: Driver<P, T, K>, send_within: Duration) -> Self {
         Self { open: Box::new(Open::new(driver)), send_within }
     }
@@ -189,7 +190,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     pub async fn closed(&mut self) -> Closed<P::Violation> {
         loop {
             if let Some(closed) = self.open.end() {
-                return closed.clone();
+                return closed;
             }
             self.next_event().await;
         }

@@ -19,8 +19,8 @@ pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper> {
     driver: Driver<P, T, K>,
     /// What is rare; idle connections weigh less without it.
     aside: Option<Box<Aside<P>>>,
-    /// How the session ended, once that was told.
-    end: Option<Box<Closed<P::Violation>>>,
+    /// The end was told while the sink's command waited.
+    lost: bool,
 }
 
 /// What waits in front of the session.
@@ -32,8 +32,9 @@ struct Aside<P: Protocol> {
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
+    #[inline(always)]
     pub(crate) const fn new(driver: Driver<P, T, K>) -> Self {
-        Self { driver, aside: None, end: None }
+        Self { driver, aside: None, lost: false }
     }
 
     fn aside(&mut self) -> &mut Aside<P> {
@@ -71,15 +72,19 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// The next event; `None` after the end.
     #[inline]
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
+        let ready = self.next_ready();
+        if ready.is_some() { Poll::Ready(ready) } else { self.poll_new_event(cx) }
+    }
+
+    /// The next event, when [`next_ready`](Self::next_ready) has just said that there is none.
+    #[inline(always)]
+    pub(crate) fn poll_new_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
         loop {
-            if let Some(event) = self.pop_early() {
-                return Poll::Ready(Some(event));
-            }
-            if let Poll::Ready(mut event) = self.driver.poll_event(cx) {
+            if let Poll::Ready(mut event) = self.driver.poll_new_event(cx) {
                 self.note(&mut event);
                 return Poll::Ready(event);
             }
-            if !self.unpark() {
+            if !self.is_parked() || !self.unpark() {
                 return Poll::Pending;
             }
         }
@@ -91,6 +96,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
         if self.early() > 0 {
             return self.pop_early();
         }
+        if !self.driver.session().has_event() {
+            return None;
+        }
         // A message is not the end, and is moved as little as possible: it is larger than what is done with it.
         if self.driver.session().has_message() {
             return self.driver.next_ready();
@@ -100,7 +108,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
         event
     }
 
-    /// Keeps the end, and counts what the sink accepted in vain.
+    /// Counts what the sink accepted in vain.
     #[inline]
     fn note(&mut self, event: &mut Option<EventOf<P>>) {
         if let Some(Event::Closed(closed)) = event {
@@ -110,13 +118,15 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
 
     #[cold]
     fn note_end(&mut self, closed: &mut Closed<P::Violation>) {
-        closed.unsent += u64::from(self.take_parked().is_some());
-        self.end = Some(Box::new(closed.clone()));
+        self.lost = self.take_parked().is_some();
+        closed.unsent += u64::from(self.lost);
     }
 
     /// How the session ended, once that was told.
-    pub(crate) fn end(&self) -> Option<&Closed<P::Violation>> {
-        self.end.as_deref()
+    pub(crate) fn end(&self) -> Option<Closed<P::Violation>> {
+        let mut closed = self.driver.session().ended()?;
+        closed.unsent += u64::from(self.lost);
+        Some(closed)
     }
 
     /// Queues a command, after the parked one.

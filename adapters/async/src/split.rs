@@ -140,7 +140,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> RecvHalf<P, T, K> {
     pub async fn closed(&mut self) -> Closed<P::Violation> {
         loop {
             if let Some(closed) = lock(&self.shared.inner).open.end() {
-                return closed.clone();
+                return closed;
             }
             self.next_event().await;
         }
@@ -271,7 +271,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> SendHalf<P, T, K> {
     /// How the session ended, once it did and the receiver took the event.
     #[must_use]
     pub fn end(&self) -> Option<Closed<P::Violation>> {
-        lock(&self.shared.inner).open.end().cloned()
+        lock(&self.shared.inner).open.end()
     }
 
     /// The session's counters.

@@ -39,11 +39,13 @@ fn origin() -> TokioInstant {
 }
 
 impl Timekeeper for Clock {
+    #[inline]
     fn now(&self) -> Instant {
         let origin = origin();
         Instant::from_origin(TokioInstant::now().saturating_duration_since(origin))
     }
 
+    #[inline]
     fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         if let (Some(sleep), Some((until, waker))) = (&self.sleep, &self.waits) {
             // It will wake the same task at the same time: nothing is to be said anew.
@@ -51,6 +53,13 @@ impl Timekeeper for Clock {
                 return Poll::Pending;
             }
         }
+        self.set(cx, at)
+    }
+}
+
+impl Clock {
+    /// Sets the timer, and whom it wakes.
+    fn set(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         // What tokio cannot express is too far away to matter.
         let Some(deadline) = origin().checked_add(at.since(Instant::ORIGIN)) else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));

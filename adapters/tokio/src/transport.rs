@@ -1,5 +1,5 @@
 //! Any tokio byte stream as a transport. Its twin is in `duologue-futures-io`, over other traits: what is changed
-//! here is changed there (decision 0090).
+//! here is changed there (decision 0090), but for the streams that end when they are dropped: those there can be cloned.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -27,6 +27,10 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {
     /// Whether written bytes may stay inside the stream until `poll_flush`. True is always safe.
     const BUFFERS: bool = true;
 
+    /// Whether dropping the stream sends its end (FIN), because nobody else can hold it: then a FIN in front of that is saved.
+    /// False is always right.
+    const ENDS_WHEN_DROPPED: bool = false;
+
     /// Arranges that dropping the stream resets the connection (RST) instead of closing it.
     fn reset_on_drop(&self) {}
 
@@ -40,6 +44,7 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {
 
 impl ByteStream for tokio::net::TcpStream {
     const BUFFERS: bool = false;
+    const ENDS_WHEN_DROPPED: bool = true;
 
     fn reset_on_drop(&self) {
         duologue_async::reset_on_drop(self);
@@ -55,6 +60,7 @@ impl ByteStream for tokio::net::TcpStream {
 #[cfg(unix)]
 impl ByteStream for tokio::net::UnixStream {
     const BUFFERS: bool = false;
+    const ENDS_WHEN_DROPPED: bool = true;
 
     #[inline]
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -193,6 +199,11 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
             }
         }
         Poll::Ready(())
+    }
+
+    #[inline]
+    fn release_sends_fin(&self) -> bool {
+        S::ENDS_WHEN_DROPPED
     }
 
     #[inline]

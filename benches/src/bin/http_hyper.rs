@@ -1,5 +1,10 @@
 //! A hyper server with the same answer as the example `http_server` of duologue-tokio, to be measured beside it: one thread,
 //! `GET /` with 13 bytes, no Date field, TCP_NODELAY.
+//!
+//!   http_hyper [PORT] [--deadlines]
+//!
+//! By itself hyper has no deadlines. With a timer it has one, for the head of a request (30 s by default); ours has one for
+//! each phase.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -10,12 +15,13 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::args().nth(1).map_or(Ok(0), |port| port.parse::<u16>())?;
+    let deadlines = std::env::args().any(|argument| argument == "--deadlines");
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     eprintln!("serving on http://{}", listener.local_addr()?);
     loop {
@@ -31,12 +37,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 }
                 Ok::<_, Infallible>(response)
             });
+            let mut builder = http1::Builder::new();
+            builder.auto_date_header(false).half_close(true);
+            if deadlines {
+                builder.timer(TokioTimer::new());
+            }
             // A client that goes away is its own business.
-            let _ = http1::Builder::new()
-                .auto_date_header(false)
-                .half_close(true)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }

@@ -61,7 +61,20 @@ impl Ledger {
     }
 
     /// Takes `n` bytes off and tells how many of them belonged to answers.
-    pub(super) fn transmitted(&mut self, mut n: usize) -> usize {
+    #[inline]
+    pub(super) fn transmitted(&mut self, n: usize) -> usize {
+        let Run { len, count, message } = self.last;
+        if count != 1 || n != len as usize || self.front_sent > 0 || !self.runs.is_empty() {
+            return self.transmitted_runs(n);
+        }
+        // The one message that there was: the most frequent case.
+        self.last = Run::default();
+        self.flushed += u64::from(message);
+        self.begun = self.flushed;
+        if message { 0 } else { n }
+    }
+
+    fn transmitted_runs(&mut self, mut n: usize) -> usize {
         let mut control = 0;
         while n > 0 {
             let is_last = self.runs.is_empty();

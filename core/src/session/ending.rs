@@ -62,14 +62,19 @@ impl<P: Protocol> Session<P> {
 
     /// Moves both halves as far as they go. Settling twice changes nothing (law L1).
     pub(super) fn settle(&mut self, now: Instant) {
-        // Each round but the last moves a half or takes an end further; both only go forward.
+        // Each round but the last moves a half; both only go forward. What a cause or a release changes beside them comes
+        // later in the same round.
         loop {
-            let before = (self.recv, self.send, self.cause.is_some(), self.release.is_some());
-            self.decode_ahead(now);
-            self.settle_eof(now);
+            let (recv, send) = (self.recv, self.send);
+            if self.can_decode() {
+                self.decode_ahead(now);
+            }
+            if !self.recv.reads() {
+                self.settle_eof(now);
+            }
             self.settle_send(now);
             self.settle_end(now);
-            if before == (self.recv, self.send, self.cause.is_some(), self.release.is_some()) {
+            if recv == self.recv && send == self.send {
                 break;
             }
         }
@@ -114,6 +119,10 @@ impl<P: Protocol> Session<P> {
     }
 
     fn settle_send(&mut self, now: Instant) {
+        // Almost always: nothing of the end has begun.
+        if self.send == SendState::Open && !self.finish_wanted {
+            return;
+        }
         // A peer that finished during the opening will never complete it.
         let opened = self.opening == Opening::Established || self.recv.is_over();
         if self.finish_wanted && self.send == SendState::Open && opened {
@@ -254,6 +263,12 @@ impl<P: Protocol> Session<P> {
             (_, SendState::Finished) => Phase::Lingering,
         };
         self.phase.get_or_insert(phase);
+    }
+
+    /// How it ended, again; `None` until [`Event::Closed`](super::Event::Closed) was taken.
+    #[must_use]
+    pub fn ended(&self) -> Option<Closed<P::Violation>> {
+        if self.closed_taken { self.closed() } else { None }
     }
 
     pub(super) fn closed(&self) -> Option<Closed<P::Violation>> {

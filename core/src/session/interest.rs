@@ -77,6 +77,12 @@ impl<P: Protocol> Session<P> {
         self.send == SendState::ShuttingDown && self.release.is_none()
     }
 
+    /// Nobody is listened to behind our FIN: the release follows it at once.
+    #[inline]
+    pub(crate) fn releases_behind_fin(&self) -> bool {
+        self.recv.is_over() || (self.cause.is_some() && self.link.silent)
+    }
+
     #[inline]
     pub(super) fn is_connected(&self) -> bool {
         self.opening != Opening::Connecting && self.release.is_none()

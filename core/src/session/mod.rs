@@ -202,6 +202,8 @@ impl<P: Protocol> Session<P> {
     ///
     /// # Errors
     /// The limits cannot work, for this protocol or at all.
+    // A session is large: inlined, it is moved once to where it stays.
+    #[inline(always)]
     pub fn connecting(
         protocol: P,
         config: impl Into<Arc<Config>>,

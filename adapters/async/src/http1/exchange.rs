@@ -191,7 +191,7 @@ fn ended<C: PoolCarrier>(
 ) -> Option<Closed<Violation>> {
     match told {
         Some(Event::Closed(closed)) => Some(closed),
-        _ => connection.open.end().cloned(),
+        _ => connection.open.end(),
     }
 }
 

@@ -26,7 +26,7 @@ use duologue_core::driver::Timekeeper;
 use crate::connect::within;
 use crate::{Connection, Options};
 use leaving::Leaving;
-use seats::{Drain, Seats};
+use seats::{Drain, Handling, Seats};
 use standby::Standby;
 use task::Task;
 
@@ -131,17 +131,19 @@ impl<R: Runtime> Server<R> {
         let mut prepared = R::prepare(&self.listener, &self.options).then_some(0);
         let mut pause = FIRST_PAUSE;
         let mut leaving = Leaving::new();
-        let mut standby = Standby::new(R::clock());
+        let standby = Standby::default();
         let end = loop {
             let accepted = {
                 let mut accept = pin!(R::accept(&self.listener));
-                let or_drain = |cx: &mut std::task::Context<'_>| match self.seats.poll_drain(cx) {
-                    Poll::Ready(drain) => Poll::Ready(Err(drain)),
-                    Poll::Pending => {
-                        leaving.poll(cx);
-                        standby.poll(cx);
-                        accept.as_mut().poll(cx).map(Ok)
+                let or_drain = |cx: &mut std::task::Context<'_>| {
+                    leaving.poll(cx);
+                    if !self.seats.is_draining() {
+                        if let Poll::Ready(accepted) = accept.as_mut().poll(cx) {
+                            return Poll::Ready(Ok(accepted));
+                        }
                     }
+                    // Only who waits needs to be woken for it.
+                    self.seats.poll_drain(cx).map(Err)
                 };
                 poll_fn(or_drain).await
             };
@@ -149,7 +151,7 @@ impl<R: Runtime> Server<R> {
                 Err(drain) => break drain,
                 Ok(Ok((stream, peer))) => {
                     pause = FIRST_PAUSE;
-                    standby.accepted();
+                    standby.accepted::<R>();
                     if let Some(proved) = &mut prepared {
                         *proved = if R::is_prepared(&stream, &self.options) { *proved + 1 } else { 0 };
                         if *proved == PROOFS {
@@ -157,8 +159,8 @@ impl<R: Runtime> Server<R> {
                             prepared = None;
                         }
                     }
-                    if let Some(served) = self.admit(stream, peer, &make_protocol, &mut leaving) {
-                        self.spawn(served, &handler);
+                    if let Some((served, handling)) = self.admit(stream, peer, &make_protocol, &mut leaving) {
+                        self.spawn(served, handling, &handler);
                     }
                 }
                 // The client went away while it waited in the queue: its business.
@@ -189,17 +191,15 @@ impl<R: Runtime> Server<R> {
         report
     }
 
-    fn spawn<P, H, F>(&self, served: Served<P, R>, handler: &H)
+    fn spawn<P, H, F>(&self, served: Served<P, R>, handling: Handling, handler: &H)
     where
         P: Protocol,
         H: Fn(Served<P, R>) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        let place = served.place();
         // What a handler does before its first wait happens here, and its panic must not end the server.
-        let Ok(handling) = catch_unwind(AssertUnwindSafe(|| handler(served))) else { return self.seats.panicked() };
-        let task = Task::new(place, Arc::clone(&self.seats), handling);
-        if R::spawn(task).is_err() {
+        let Ok(handler) = catch_unwind(AssertUnwindSafe(|| handler(served))) else { return self.seats.panicked() };
+        if R::spawn(Task::new(handling, handler)).is_err() {
             self.seats.refused();
         }
     }
@@ -211,8 +211,8 @@ impl<R: Runtime> Server<R> {
         peer: SocketAddr,
         make_protocol: &impl Fn(SocketAddr) -> P,
         leaving: &mut Leaving<P, R>,
-    ) -> Option<Served<P, R>> {
-        if self.seats.len() >= self.limit && !self.make_room() {
+    ) -> Option<(Served<P, R>, Handling)> {
+        if self.limit < usize::MAX && self.seats.len() >= self.limit && !self.make_room() {
             // Counted first: whoever sees the reset finds it in the statistics.
             self.seats.refused();
             self.turn_away(stream, peer, make_protocol, leaving);
@@ -226,8 +226,8 @@ impl<R: Runtime> Server<R> {
         };
         match Connection::accept(stream, protocol, &self.options) {
             Ok(connection) => {
-                let seat = self.seats.take(peer, connection.session().last_activity());
-                Some(Served::new(connection, seat))
+                let (seat, handling) = self.seats.take(peer, connection.session().last_activity());
+                Some((Served::new(connection, seat), handling))
             }
             Err(_) => {
                 self.seats.refused();

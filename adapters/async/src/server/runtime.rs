@@ -17,7 +17,7 @@ pub trait Runtime: Sized + 'static {
     /// The transport over it.
     type Transport: Adopt<Self::Stream, Clock = Self::Clock>;
     /// The clock; all clocks of a process must have one origin.
-    type Clock: Timekeeper + Clone;
+    type Clock: Timekeeper + Clone + Send + 'static;
 
     /// A clock for a new wait.
     #[must_use]

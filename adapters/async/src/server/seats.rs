@@ -1,6 +1,5 @@
 //! Who is being served: one seat per connection, one task per handler.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use duologue_core::{Cause, Code, Instant};
+use slab::Slab;
 
 use super::ServerStats;
 use crate::hub::lock;
@@ -24,27 +24,50 @@ pub(super) struct Drain {
 /// All seats and tasks of a server.
 pub(super) struct Seats {
     now: fn() -> Instant,
+    /// There is a drain: to be asked without a lock.
+    draining: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Whose connection has not ended.
-    seats: BTreeMap<u64, Arc<Place>>,
-    /// Whose handler has not ended.
-    tasks: BTreeMap<u64, Arc<Place>>,
+    /// Whose connection or handler has not ended.
+    places: Slab<Taken>,
+    /// Those whose connection has not ended.
+    seats: usize,
     /// Seats whose connection was called to leave.
     leaving: usize,
-    next: u64,
     stats: ServerStats,
     drain: Option<Drain>,
     /// The server's own task.
     server: Option<Waker>,
 }
 
+/// A place, as long as anybody is there: a connection that its handler handed on, or a handler without its connection.
+struct Taken {
+    place: Arc<Place>,
+    seated: bool,
+    handled: bool,
+}
+
 impl State {
     fn is_idle(&self) -> bool {
-        self.tasks.is_empty() && self.seats.is_empty()
+        self.places.is_empty()
+    }
+
+    fn seated(&self) -> impl Iterator<Item = &Arc<Place>> {
+        self.places.iter().filter(|(_, taken)| taken.seated).map(|(_, taken)| &taken.place)
+    }
+
+    /// One of the two left: frees the place behind the last.
+    fn leave(&mut self, place: &Place, leave: impl FnOnce(&mut Taken)) -> Option<Waker> {
+        if let Some(taken) = self.places.get_mut(place.id) {
+            leave(taken);
+            if !taken.seated && !taken.handled {
+                self.places.try_remove(place.id);
+            }
+        }
+        self.server_to_wake()
     }
 
     /// The server's waker once its drain has nobody to wait for. While it accepts it has no use for being woken.
@@ -55,7 +78,7 @@ impl State {
 
 /// What the server, one connection and its handler's task share.
 pub(super) struct Place {
-    id: u64,
+    id: usize,
     peer: SocketAddr,
     /// When the last message came, in nanoseconds of the runtime's clock.
     active: AtomicU64,
@@ -133,11 +156,22 @@ impl Place {
         Poll::Pending
     }
 
-    /// Whether the handler is to be dropped.
+    /// Whether the handler is to be dropped: to be asked as often as one likes.
+    #[inline]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether the handler is to be dropped; otherwise its task is woken for that.
+    #[inline]
     pub(super) fn poll_stop(&self, cx: &mut Context<'_>, known: &mut Known) -> Poll<()> {
         if known.still(self, cx) {
             return Poll::Pending;
         }
+        self.await_stop(cx, known)
+    }
+
+    fn await_stop(&self, cx: &mut Context<'_>, known: &mut Known) -> Poll<()> {
         let mut calls = lock(&self.calls);
         if self.stopped.load(Ordering::Relaxed) {
             return Poll::Ready(());
@@ -175,7 +209,8 @@ impl Place {
 pub(super) struct Known(Option<Waker>);
 
 impl Known {
-    fn still(&self, place: &Place, cx: &Context<'_>) -> bool {
+    #[inline]
+    pub(super) fn still(&self, place: &Place, cx: &Context<'_>) -> bool {
         !place.is_called() && self.0.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
     }
 
@@ -197,6 +232,12 @@ pub(super) struct Seat {
     seats: Arc<Seats>,
 }
 
+/// The handler of a connection; its end is dropping this.
+pub(super) struct Handling {
+    pub(super) place: Arc<Place>,
+    pub(super) seats: Arc<Seats>,
+}
+
 impl Seat {
     pub(super) fn is_draining(&self) -> bool {
         self.seats.state().drain.is_some()
@@ -213,7 +254,11 @@ impl Seat {
 
 impl Seats {
     pub(super) fn new(now: fn() -> Instant) -> Self {
-        Self { now, state: Mutex::default() }
+        Self { now, draining: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -227,9 +272,10 @@ impl Seats {
         if state.drain.is_some() {
             return;
         }
-        let drain = Drain { deadline, code: Code(0), open: state.seats.len() };
+        let drain = Drain { deadline, code: Code(0), open: state.seats };
         state.drain = Some(drain);
-        let places: Vec<_> = state.seats.values().map(Arc::clone).collect();
+        self.draining.store(true, Ordering::Relaxed);
+        let places: Vec<_> = state.seated().map(Arc::clone).collect();
         let server = state.server.take();
         drop(state);
         for place in &places {
@@ -263,12 +309,12 @@ impl Seats {
         Poll::Pending
     }
 
-    /// A seat for a connection that began at `now`.
-    pub(super) fn take(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Seat {
+    /// A place for a connection that began at `now`, and for its handler.
+    pub(super) fn take(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> (Seat, Handling) {
         let mut state = self.state();
-        let id = state.next;
-        state.next += 1;
+        state.seats += 1;
         state.stats.accepted += 1;
+        let id = state.places.vacant_key();
         let mut calls = Calls::default();
         if let Some(drain) = &mut state.drain {
             drain.open += 1;
@@ -285,15 +331,16 @@ impl Seats {
             called: AtomicBool::new(state.drain.is_some()),
             calls: Mutex::new(calls),
         });
-        state.seats.insert(id, Arc::clone(&place));
+        state.places.insert(Taken { place: Arc::clone(&place), seated: true, handled: true });
         drop(state);
-        Seat { place, seats: Arc::clone(self) }
+        let handling = Handling { place: Arc::clone(&place), seats: Arc::clone(self) };
+        (Seat { place, seats: Arc::clone(self) }, handling)
     }
 
     /// Calls the connection that was silent longest to close. False if all were called already.
     pub(super) fn evict(&self) -> bool {
         let mut state = self.state();
-        let idle = state.seats.values().filter(|p| !p.is_evicted()).min_by_key(|p| p.active.load(Ordering::Relaxed));
+        let idle = state.seated().filter(|p| !p.is_evicted()).min_by_key(|p| p.active.load(Ordering::Relaxed));
         let Some(place) = idle.map(Arc::clone) else { return false };
         place.evicted.store(true, Ordering::Relaxed);
         state.leaving += 1;
@@ -307,21 +354,9 @@ impl Seats {
     pub(super) fn stop_all(&self, reset: bool) {
         let places: Vec<_> = {
             let state = self.state();
-            state.tasks.values().chain(state.seats.values()).map(Arc::clone).collect()
+            state.places.iter().map(|(_, taken)| Arc::clone(&taken.place)).collect()
         };
         places.iter().for_each(|place| place.stop(reset));
-    }
-
-    pub(super) fn task_began(&self, place: &Arc<Place>) {
-        self.state().tasks.insert(place.id, Arc::clone(place));
-    }
-
-    pub(super) fn task_ended(&self, place: &Place) {
-        let mut state = self.state();
-        state.tasks.remove(&place.id);
-        let server = state.server_to_wake();
-        drop(state);
-        server.into_iter().for_each(Waker::wake);
     }
 
     /// A connection ended: for `cause`, or it was dropped before.
@@ -344,26 +379,33 @@ impl Seats {
     /// Connections that hold a seat and were not called to leave it.
     pub(super) fn len(&self) -> usize {
         let state = self.state();
-        state.seats.len() - state.leaving
+        state.seats - state.leaving
     }
 
     pub(super) fn peers(&self) -> Vec<SocketAddr> {
-        self.state().seats.values().map(|place| place.peer).collect()
+        self.state().seated().map(|place| place.peer).collect()
     }
 
     pub(super) fn stats(&self) -> ServerStats {
         let state = self.state();
-        ServerStats { open: state.seats.len(), ..state.stats }
+        ServerStats { open: state.seats, ..state.stats }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.seats.state();
-        state.seats.remove(&self.place.id);
+        state.seats -= 1;
         state.leaving -= usize::from(self.place.is_evicted());
-        let server = state.server_to_wake();
+        let server = state.leave(&self.place, |taken| taken.seated = false);
         drop(state);
+        server.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        let server = self.seats.state().leave(&self.place, |taken| taken.handled = false);
         server.into_iter().for_each(Waker::wake);
     }
 }

@@ -5,13 +5,12 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use duologue_core::{CloseIntent, Code, Event, InPlace, Protocol, Replies};
 
 use super::Runtime;
-use super::seats::{Call, Known, Place, Seat};
+use super::seats::{Call, Known, Seat};
 use crate::Connection;
 use crate::connection::PollNow;
 use crate::error::SendError;
@@ -50,10 +49,6 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
         Self { connection, seat, known: Known::default(), heard: Heard::Nothing, since_called: 0 }
     }
 
-    pub(super) fn place(&self) -> Arc<Place> {
-        Arc::clone(&self.seat.place)
-    }
-
     /// Who connected.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
@@ -69,14 +64,15 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
     /// As [`Connection::next_event`]. Cancel-safe.
     pub fn next_event(&mut self) -> impl Future<Output = Option<Event<P::Event, P::Violation>>> {
         PollNow(|cx: &mut Context<'_>| {
-            // What came with an earlier read costs no waker.
-            if !self.seat.place.is_called() {
-                let ready = self.connection.next_ready();
-                if ready.is_some() {
-                    return Poll::Ready(ready);
-                }
+            if self.seat.place.is_called() {
+                return self.poll_called(cx);
             }
-            self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))
+            // What came with an earlier read costs no waker.
+            let ready = self.connection.next_ready();
+            if ready.is_some() {
+                return Poll::Ready(ready);
+            }
+            self.poll_heard(cx, |connection, cx| connection.open.poll_new_event(cx))
         })
     }
 
@@ -155,7 +151,14 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
         }
     }
 
+    /// The next event while the server calls.
+    #[cold]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<P::Event, P::Violation>>> {
+        self.poll_heard(cx, |connection, cx| connection.poll_next_event(cx))
+    }
+
     /// Polls the connection, and does what the server called for.
+    #[inline(always)]
     fn poll_heard<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -174,7 +177,8 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
             if polled.is_ready() || self.heard == Heard::Reset {
                 return polled;
             }
-            if self.poll_call(cx).is_pending() {
+            // Almost always: nothing new, and the waker is known.
+            if self.known.still(&self.seat.place, cx) || self.poll_call(cx).is_pending() {
                 return Poll::Pending;
             }
         }

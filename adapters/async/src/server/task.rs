@@ -3,23 +3,21 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::seats::{Known, Place, Seats};
+use super::seats::{Handling, Known};
 
 /// Runs a handler until it ends, panics or is stopped. What it held is dropped then.
 pub(super) struct Task<F> {
+    // Before its place, so that the connection ends before the server hears that its task did.
     handler: Option<Pin<Box<F>>>,
-    place: Arc<Place>,
+    handling: Handling,
     known: Known,
-    seats: Arc<Seats>,
 }
 
 impl<F: Future<Output = ()>> Task<F> {
-    pub(super) fn new(place: Arc<Place>, seats: Arc<Seats>, handler: F) -> Self {
-        seats.task_began(&place);
-        Self { handler: Some(Box::pin(handler)), place, known: Known::default(), seats }
+    pub(super) fn new(handling: Handling, handler: F) -> Self {
+        Self { handler: Some(Box::pin(handler)), handling, known: Known::default() }
     }
 }
 
@@ -28,24 +26,18 @@ impl<F: Future<Output = ()>> Future for Task<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.place.poll_stop(cx, &mut this.known).is_pending() {
+        let place = &this.handling.place;
+        if !place.is_stopped() {
             let Some(handler) = &mut this.handler else { return Poll::Ready(()) };
             // The panic hook has told of a panic; the handler is dropped below, as after any end.
             match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(())) => {}
-                Err(_) => self.seats.panicked(),
+                // Only who waits needs to be woken. Stopped meanwhile, it is told so now.
+                Ok(Poll::Pending) if place.poll_stop(cx, &mut this.known).is_pending() => return Poll::Pending,
+                Ok(_) => {}
+                Err(_) => this.handling.seats.panicked(),
             }
         }
         self.handler = None;
         Poll::Ready(())
-    }
-}
-
-impl<F> Drop for Task<F> {
-    fn drop(&mut self) {
-        // The connection ends before the server hears that its task did.
-        self.handler = None;
-        self.seats.task_ended(&self.place);
     }
 }

@@ -210,7 +210,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
             let mut wakes = Wakes::default();
             let mut inner = lock(&self.shared.inner);
             let mut left = BUDGET;
-            while inner.over && inner.open.end().is_none() {
+            while inner.over && !inner.open.session().is_over() {
                 left -= 1;
                 if left == 0 {
                     cx.waker().wake_by_ref();
@@ -223,7 +223,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
                     Poll::Ready(None) | Poll::Pending => break,
                 }
             }
-            let polled = match inner.open.end().cloned() {
+            let polled = match inner.open.end() {
                 Some(closed) => Poll::Ready(closed),
                 None => {
                     enlist(&mut inner.enders, cx.waker());
@@ -379,7 +379,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Future for MuxTask<P, T, K> {
                     break Poll::Ready(closed);
                 }
                 Poll::Ready(Some(event)) => inner.take(event, &mut wakes),
-                Poll::Ready(None) => match inner.open.end().cloned() {
+                Poll::Ready(None) => match inner.open.end() {
                     // It had ended before it was taken over.
                     Some(closed) => {
                         inner.end(&mut wakes);

@@ -50,7 +50,7 @@ impl Server {
             Body::Full(body) if plan.writes_body => Some(body),
             _ => None,
         };
-        write(cx, response, &plan, body)?;
+        write(cx, response, &plan, survey.len, body)?;
         cx.timers.clear(Timer::Answer);
         self.last_answer = plan.closes;
         if plan.upgrades {
@@ -106,7 +106,7 @@ impl Server {
             closes: false,
             upgrades: false,
         };
-        write(cx, response, &plan, None)?;
+        write(cx, response, &plan, survey.len, None)?;
         if status == StatusCode::CONTINUE {
             self.continued(cx);
         }
@@ -184,6 +184,7 @@ impl Server {
     }
 
     /// The front's response is complete.
+    #[inline]
     fn answered(&mut self, cx: &mut Cx<'_, Self>) {
         self.answer = None;
         self.exchanges.pop_front();
@@ -290,15 +291,22 @@ impl Server {
     }
 }
 
-/// Writes a head, and the content that goes with it.
+/// Writes a head, of which `fields` bytes are the response's own, and the content that goes with it.
 #[inline]
-fn write(cx: &mut Cx<'_, Server>, response: &Response, plan: &Plan, body: Option<&Bytes>) -> Result<(), Refusal> {
+fn write(
+    cx: &mut Cx<'_, Server>,
+    response: &Response,
+    plan: &Plan,
+    fields: usize,
+    body: Option<&Bytes>,
+) -> Result<(), Refusal> {
     let digits = match plan.framing {
         Framing::Length(length) => Digits::decimal(length),
         Framing::None | Framing::Chunked => Digits::NONE,
     };
-    let mut count = Count::default();
-    put_head(&mut count, response, plan, digits.as_slice());
+    let mut count = Count(fields);
+    put_start(&mut count, response.status);
+    put_end_of_head(&mut count, plan, digits.as_slice());
     let (head, rest) = (count.0, body.map_or(0, Bytes::len));
     let mut out = cx.tx.message(head + rest)?;
     match body {
@@ -318,7 +326,14 @@ fn write(cx: &mut Cx<'_, Server>, response: &Response, plan: &Plan, body: Option
 
 #[inline(always)]
 fn put_head(out: &mut impl Out, response: &Response, plan: &Plan, length: &[u8]) {
-    match response.status {
+    put_start(out, response.status);
+    fields(out, &response.headers);
+    put_end_of_head(out, plan, length);
+}
+
+#[inline(always)]
+fn put_start(out: &mut impl Out, status: StatusCode) {
+    match status {
         StatusCode::OK => out.put(b"HTTP/1.1 200 OK\r\n"),
         status => {
             out.put(b"HTTP/1.1 ");
@@ -328,7 +343,11 @@ fn put_head(out: &mut impl Out, response: &Response, plan: &Plan, length: &[u8])
             out.put(b"\r\n");
         }
     }
-    fields(out, &response.headers);
+}
+
+/// What the head says beside the application's own fields.
+#[inline(always)]
+fn put_end_of_head(out: &mut impl Out, plan: &Plan, length: &[u8]) {
     match plan.connection {
         Connection::Unsaid => {}
         Connection::Close => out.put(b"connection: close\r\n"),

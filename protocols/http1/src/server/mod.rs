@@ -11,11 +11,11 @@
 //! ```
 
 mod answer;
+mod exchanges;
 mod reading;
 mod waits;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use crate::limits::ServerSettings;
 use crate::message::{RequestHead, Response};
 use crate::timer::{self, Timer};
 use crate::wire::{BodyDecoder, BodyEncoder, Digits, Pace, Scan};
+use exchanges::{Exchange, Exchanges};
 
 /// Bytes per second that a client reads of an answer that waits for it: slower than any link people wait at.
 const LEAST_RATE: u32 = 240;
@@ -72,7 +73,7 @@ pub struct Server {
     scan: Scan,
     /// The one empty line that may stand before a request line was there.
     skipped_blank: bool,
-    exchanges: VecDeque<Exchange>,
+    exchanges: Exchanges,
     /// The content of the front's response, once its head was written.
     answer: Option<BodyEncoder>,
     /// The front's response says that it is the last.
@@ -108,18 +109,6 @@ enum Reading {
     Nothing,
 }
 
-/// A request that was not wholly answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Exchange {
-    head: bool,
-    connect: bool,
-    http10: bool,
-    keep_alive: bool,
-    upgrade: bool,
-    /// The client waits for 100 (Continue).
-    expects: bool,
-}
-
 impl Server {
     /// A server for one connection. Many connections can share their settings.
     #[must_use]
@@ -129,7 +118,7 @@ impl Server {
             reading: Reading::Head,
             scan: Scan::default(),
             skipped_blank: false,
-            exchanges: VecDeque::new(),
+            exchanges: Exchanges::default(),
             answer: None,
             last_answer: false,
             requests: 0,
@@ -227,7 +216,8 @@ impl Protocol for Server {
 
     #[inline]
     fn needs_bytes(&mut self) -> bool {
-        let needs = !self.overdue && self.reading == Reading::Head && self.violation.is_none();
+        // Content may end without a further byte.
+        let needs = !self.overdue && !matches!(self.reading, Reading::Body(_)) && self.violation.is_none();
         // The application has taken what was decoded before.
         self.untaken &= !needs;
         needs

@@ -207,6 +207,7 @@ impl Server {
     }
 
     /// The request is complete.
+    #[inline]
     fn request_ended(&mut self, cx: &mut Cx<'_, Self>) {
         cx.timers.clear(Timer::Body);
         self.pace = None;

@@ -88,12 +88,16 @@ pub(crate) struct Survey {
     pub(crate) frames: bool,
     /// Connection names close.
     pub(crate) closes: bool,
+    /// Bytes of their lines.
+    pub(crate) len: usize,
 }
 
 impl Survey {
+    #[inline]
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut survey = Self::default();
         for (name, value) in headers {
+            survey.len += name.as_str().len() + value.len() + FIELD_MARKS;
             if *name == header::CONNECTION {
                 survey.closes |= names(value, "close");
             } else {
@@ -105,7 +109,7 @@ impl Survey {
 }
 
 /// All field lines of a map.
-#[inline]
+#[inline(always)]
 pub(crate) fn fields(out: &mut impl Out, headers: &HeaderMap) {
     for (name, value) in headers {
         field(out, name.as_str(), value.as_bytes());

@@ -74,6 +74,7 @@ pub(crate) fn parse_at_once(bytes: &[u8], limits: &Limits) -> Option<(usize, Raw
 
 /// The parser takes an LF only at the end of a line, where it may be bare. A name stands at the start of its line, so what is
 /// in front of it is the end of the line before.
+#[inline]
 fn ends_lines_with_both(request: &httparse::Request<'_, '_>, head: &[u8]) -> bool {
     let start = head.as_ptr().addr();
     let ends = |end: usize| end.checked_sub(2).and_then(|at| head.get(at)) == Some(&b'\r');
