@@ -82,7 +82,9 @@ impl<R: Runtime> Server<R> {
     where
         R: Bind<A>,
     {
-        Ok(Self::from_listener(R::bind(address).await?, options))
+        let listener = R::bind(address).await?;
+        R::set_backlog(&listener, options.backlog)?;
+        Ok(Self::from_listener(listener, options))
     }
 
     /// Serves on a listener made elsewhere: inherited, or with socket options of its own. Where accepted sockets take options
