@@ -23,6 +23,9 @@ use common::{DRAIN, Failure, at, run, told_to_end};
 const MAX_FRAME: usize = 16 << 20;
 /// Bytes of the length in front.
 const HEADER: usize = 4;
+/// Most bytes of answers that wait for a client, before further messages of it are taken. The queue has room for the longest
+/// message behind them, and is not there to be filled with short ones.
+const QUEUED: usize = 1 << 20;
 
 #[derive(Parser)]
 #[command(about = "Echoes u32-length-prefixed frames on 127.0.0.1")]
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
 
 async fn serve(port: u16, events: Events) -> Result<(), Failure> {
     let delivery = if events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
-    let limits = Limits::new().recv_buffer(HEADER + MAX_FRAME).send_buffer(2 * (HEADER + MAX_FRAME));
+    let limits = Limits::new().recv_buffer(HEADER + MAX_FRAME).send_buffer(QUEUED + HEADER + MAX_FRAME);
     let options = Options::new().config(Config::new().limits(limits).delivery(delivery));
     let server = at("listening on port", port, Server::bind(("127.0.0.1", port), options).await)?;
     eprintln!("echoing on {}", server.local_addr()?);
@@ -77,6 +80,9 @@ async fn echo_owned(mut connection: Served<Protocol>) {
         if let Event::App(message) = event {
             if connection.send(message).await.is_err() {
                 connection.start_close(duologue_core::CloseIntent::Flush(duologue_core::Code(1)));
+            }
+            if connection.session().buffered().1 > QUEUED {
+                connection.flush().await;
             }
         }
     }

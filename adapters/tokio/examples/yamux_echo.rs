@@ -12,11 +12,11 @@ use clap::Parser;
 use duologue_tokio::streams::{Mux, MuxOptions, MuxStream};
 use duologue_tokio::{Connection, Options};
 use duologue_yamux::{Role, Yamux, YamuxConfig};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use common::{DRAIN, Failure, accept, at, run, told_to_end};
+use common::{DRAIN, Failure, accept, run, told_to_end};
 
 /// Echoes every yamux stream.
 #[derive(Parser)]
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 async fn listen(port: u16) -> Result<(), Failure> {
-    let listener = at("listening on port", port, TcpListener::bind(("127.0.0.1", port)).await)?;
+    let listener = common::listen(port)?;
     println!("listening on {}", listener.local_addr()?);
     let (end, ending) = watch::channel(false);
     let mut connections = JoinSet::new();
