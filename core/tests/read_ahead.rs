@@ -1,8 +1,10 @@
 //! A receive buffer that is large for the sake of one message is not filled behind messages that nobody takes.
 
+use std::time::Duration;
+
 use bytes::BufMut;
 use duologue_core::framed::{Framed, LengthPrefixed};
-use duologue_core::{Config, Delivery, Event, Instant, Limits, LimitsError, Session};
+use duologue_core::{Config, Delivery, Event, Instant, Limits, LimitsError, Session, Timeouts};
 
 const LARGEST: usize = 1 << 20;
 const AHEAD: usize = 8 << 10;
@@ -100,6 +102,29 @@ fn a_peer_is_not_called_silent_while_it_is_not_read() {
 #[test]
 fn a_bound_of_zero_is_refused() {
     let config = Config::new().limits(Limits::new().read_ahead(0));
-    let refused = Session::new(Framed::new(LengthPrefixed::u32_be(10)), config, 1, T0).expect_err("it could never read");
+    let refused =
+        Session::new(Framed::new(LengthPrefixed::u32_be(10)), config, 1, T0).expect_err("it could never read");
     assert!(matches!(refused, LimitsError::Zero { name: "read_ahead" }), "{refused}");
+}
+
+/// The peer sends on; it is the handler's replies that have no room.
+#[test]
+fn a_message_that_no_handler_has_looked_at_is_not_late() {
+    let second = |n: u64| Instant::from_nanos(n * 1_000_000_000);
+    let timeouts = Timeouts::none().message(Some(Duration::from_secs(5)));
+    let config = Config::new().delivery(Delivery::InPlace).limits(limits()).timeouts(timeouts);
+    let mut session = Session::new(Framed::new(LengthPrefixed::u32_be(LARGEST)), config, 1, T0).expect("limits");
+    let (begun, rest) = (frame(100)[..50].to_vec(), frame(100)[50..].to_vec());
+    feed(&mut session, [frame(9), begun].concat().into_iter());
+    assert_eq!(session.handle(T0, 0, 9, |_, replies| assert!(replies.send(&[1; LARGEST]).is_ok())), 1);
+    assert_eq!(
+        session.interest().deadline.map(|deadline| deadline.at),
+        Some(second(5)),
+        "a part of the second is here"
+    );
+    feed(&mut session, rest.into_iter());
+    assert_eq!(session.handle(second(4), 2 * LARGEST, 9, |_, _| {}), 0, "no room for a reply");
+    session.handle_timeout(second(60));
+    assert_eq!(session.cause(), None);
+    assert_eq!(session.handle(second(60), 0, 9, |_, _| {}), 1);
 }

@@ -14,10 +14,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use duologue_core::framed::{Framed, LengthPrefixed};
-use duologue_core::{Config, Delivery, Event, Limits};
+use duologue_core::{Config, Delivery, Event, Limits, Timeouts};
 use duologue_tokio::{Options, Served, Server};
 
-use common::{DRAIN, Failure, at, run, told_to_end};
+use common::{DRAIN, Failure, MESSAGE, at, run, told_to_end};
 
 /// The longest message, in bytes.
 const MAX_FRAME: usize = 16 << 20;
@@ -57,7 +57,8 @@ fn main() -> ExitCode {
 async fn serve(port: u16, events: Events) -> Result<(), Failure> {
     let delivery = if events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
     let limits = Limits::new().recv_buffer(HEADER + MAX_FRAME).send_buffer(QUEUED + HEADER + MAX_FRAME);
-    let options = Options::new().config(Config::new().limits(limits).delivery(delivery));
+    let timeouts = Timeouts::new().message(Some(MESSAGE));
+    let options = Options::new().config(Config::new().limits(limits).timeouts(timeouts).delivery(delivery));
     let server = at("listening on port", port, Server::bind(("127.0.0.1", port), options).await)?;
     eprintln!("echoing on {}", server.local_addr()?);
     let protocol = |_peer| Framed::new(LengthPrefixed::u32_be(MAX_FRAME));

@@ -14,11 +14,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
-use duologue_core::{CloseIntent, Code, Config, Delivery, Event as SessionEvent, Limits as Buffers};
+use duologue_core::{CloseIntent, Code, Config, Delivery, Event as SessionEvent, Limits as Buffers, Timeouts};
 use duologue_tokio::websocket::{Command, Deflate, Event, Limits, Role, ServerHandshake, Settings, WebSocket, fitted};
 use duologue_tokio::{Options, Served, Server};
 
-use common::{DRAIN, Failure, at, run, told_to_end};
+use common::{DRAIN, Failure, MESSAGE, at, run, told_to_end};
 
 /// The longest message, in bytes.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -64,7 +64,8 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let settings = Settings::new().limits(limits).deflate(args.deflate.then_some(deflate));
     let delivery = if args.events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
     let buffers = Buffers::new().send_buffer(QUEUED + MAX_MESSAGE + SLACK);
-    let options = Options::new().config(Config::new().limits(buffers).delivery(delivery));
+    let timeouts = Timeouts::new().message(Some(MESSAGE));
+    let options = Options::new().config(Config::new().limits(buffers).timeouts(timeouts).delivery(delivery));
     let options = fitted(options, &settings, Role::Server);
     let server = at("listening on port", args.port, Server::bind(("127.0.0.1", args.port), options).await)?;
     eprintln!("echoing on ws://{}", server.local_addr()?);
@@ -73,7 +74,8 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let handle = server.handle();
     tokio::spawn(async move {
         told_to_end().await;
-        handle.drain(DRAIN);
+        // Going Away.
+        handle.drain_with(Code(1001), DRAIN);
     });
     let report = match args.events {
         Events::Owned => server.serve(protocol, echo_owned).await,

@@ -221,13 +221,13 @@ impl Seats {
     }
 
     /// Orders the end; the first order stands.
-    pub(super) fn drain(&self, within: Duration) {
+    pub(super) fn drain(&self, code: Code, within: Duration) {
         let deadline = (self.now)().after(within);
         let mut state = self.state();
         if state.drain.is_some() {
             return;
         }
-        let drain = Drain { deadline, code: Code(0), open: state.seats.len() };
+        let drain = Drain { deadline, code, open: state.seats.len() };
         state.drain = Some(drain);
         let places: Vec<_> = state.seats.values().map(Arc::clone).collect();
         let server = state.server.take();

@@ -19,6 +19,8 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that may wait to be accepted, as far as the system allows.
 const BACKLOG: u32 = 4096;
+/// From the first byte of a message to its last. One that drips in holds what came of it so long and no longer.
+pub(crate) const MESSAGE: Duration = Duration::from_secs(120);
 /// How long those who are being served have when the program is told to end.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
