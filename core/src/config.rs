@@ -57,6 +57,9 @@ impl Config {
 pub struct Limits {
     /// Most bytes that are received and not yet decoded. The largest frame must fit. Default 256 KiB.
     pub recv_buffer: usize,
+    /// Most bytes that are received behind a message which the application has not taken: what a receive buffer that holds
+    /// one large message is not to be filled with. Default 256 KiB.
+    pub read_ahead: usize,
     /// Most bytes of accepted commands that are not yet handed to the transport. Default 256 KiB.
     pub send_buffer: usize,
     /// Room beside `send_buffer` for what the protocol itself must answer (pong, ack, window), so that reading
@@ -78,6 +81,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             recv_buffer: 256 << 10,
+            read_ahead: 256 << 10,
             send_buffer: 256 << 10,
             control_reserve: 16 << 10,
             events: 64,
@@ -91,6 +95,8 @@ impl Default for Limits {
 setters!(Limits {
     /// Sets the bound on received, undecoded bytes.
     recv_buffer: usize,
+    /// Sets the bound on bytes received behind a message that was not taken.
+    read_ahead: usize,
     /// Sets the bound on accepted, unsent bytes.
     send_buffer: usize,
     /// Sets the room for the protocol's own answers, in bytes.
@@ -115,6 +121,7 @@ impl Limits {
     pub(crate) fn validate(&self, max_unit: usize) -> Result<(), LimitsError> {
         let nonzero = [
             ("recv_buffer", self.recv_buffer),
+            ("read_ahead", self.read_ahead),
             ("send_buffer", self.send_buffer),
             ("events", self.events),
             ("read_chunk", self.read_chunk),

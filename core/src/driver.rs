@@ -4,6 +4,8 @@
 //! once and looks at the clock, so that neither direction starves the other; after a number of rounds the driver wakes
 //! itself and lets other tasks run.
 
+mod waiting;
+
 use core::fmt;
 use core::task::{Context, Poll};
 
@@ -20,8 +22,6 @@ use crate::time::{Instant, ReadTime};
 const ROUNDS: usize = 32;
 /// Slices offered to one vectored write.
 const SLICES: usize = 32;
-/// Rounds in which something moved until the session's deadline is looked at all the same.
-const LOOKED_AT: u64 = 16;
 /// Messages handled in place between two rounds.
 const BATCH: usize = 4096;
 
@@ -31,6 +31,9 @@ const BATCH: usize = 4096;
 ///
 /// A transport decides nothing: it does not retry, has no time-outs, and does not close by itself after an error.
 pub trait Transport {
+    /// Whether [`failure`](Self::failure) can tell anything. Default false.
+    const WATCHED: bool = false;
+
     /// Reads into `buf`, never more than its limit, and tells how many bytes: 0 is the peer's FIN. It is only asked for
     /// while there is room, so 0 never means that there was none; nothing to read is `Pending`.
     fn poll_read(
@@ -67,6 +70,12 @@ pub trait Transport {
         Poll::Ready(())
     }
 
+    /// What has befallen the transport by itself, told once. It is asked every second while the session wants neither to
+    /// read nor to write, because its application has not taken what came before: a peer's reset would be seen by nobody.
+    fn failure(&mut self) -> Option<TransportFault> {
+        None
+    }
+
     /// An empty buffer for the session, from a pool if there is one. None lets the session allocate its own.
     fn take_buffer(&mut self) -> Option<BytesMut> {
         None
@@ -101,6 +110,8 @@ pub struct Driver<P: Protocol, T, K> {
     drained: bool,
     /// What the timekeeper waits for: at or before the session's deadline, so traffic never re-arms it.
     armed: Option<Instant>,
+    /// When to ask a transport of which nothing is wanted whether it has failed.
+    look_at: Option<Instant>,
     rounds: u64,
 }
 
@@ -157,7 +168,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     #[inline(always)]
     pub fn new(session: Session<P>, transport: T, timekeeper: K) -> Self {
         let clock = Clock { now: session.now(), timekeeper, looked: false };
-        Self { session, transport, clock, sent: false, drained: false, armed: None, rounds: 0 }
+        Self { session, transport, clock, sent: false, drained: false, armed: None, look_at: None, rounds: 0 }
     }
 
     /// The transport was connected when the session was made: as [`Session::connected`] at that time.
@@ -370,9 +381,12 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             moved = self.shut_down_write(cx) == Round::Moved;
         }
         if read {
+            self.look_at = None;
             // An earlier step of this round may have ended the reading.
             let goes_on = !(written || moved) || self.session.wants_read();
             moved |= !goes_on || self.read(cx) == Round::Moved;
+        } else if T::WATCHED {
+            moved |= self.look() == Round::Moved;
         }
         moved |= self.keep_time(cx, moved) == Round::Moved;
         match (moved, written) {
@@ -471,42 +485,6 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             self.transport.give_buffer(buffer);
         }
         round
-    }
-
-    /// Waits for the session's deadline. What is armed earlier is left alone and looks again when it comes, so that
-    /// a deadline that traffic moves back every message costs nothing. While something moves nothing is armed: somebody
-    /// polls again before anything is waited for, and a connection that never waits needs no timer.
-    fn keep_time(&mut self, cx: &mut Context<'_>, moved: bool) -> Round {
-        // Nor is it looked at each time, for the next round that moves nothing does. But a peer may never pause.
-        if moved && self.rounds % LOOKED_AT != 0 {
-            return Round::Blocked;
-        }
-        let deadline = self.session.deadline_at();
-        debug_assert_eq!(deadline, self.session.interest().deadline.map(|deadline| deadline.at));
-        let Some(deadline) = deadline else { return Round::Blocked };
-        // A reading of this round is after its input and output.
-        let passed = if self.clock.looked { Some(self.clock.now) } else { None };
-        if passed.is_some_and(|now| deadline <= now) {
-            self.session.handle_timeout(self.clock.now);
-            return Round::Moved;
-        }
-        if moved {
-            return Round::Blocked;
-        }
-        let at = match self.armed {
-            Some(armed) if armed <= deadline && passed.is_none_or(|now| now < armed) => armed,
-            _ => deadline,
-        };
-        self.armed = Some(at);
-        match self.clock.timekeeper.poll_until(cx, at) {
-            Poll::Ready(()) => {
-                self.armed = None;
-                let now = self.clock.refresh();
-                self.session.handle_timeout(now);
-                Round::Moved
-            }
-            Poll::Pending => Round::Blocked,
-        }
     }
 
     #[inline]

@@ -2,6 +2,8 @@
 
 #[path = "http_client/events.rs"]
 mod events;
+#[path = "http_client/late.rs"]
+mod late;
 #[path = "http_client/peer.rs"]
 mod peer;
 #[path = "http_client/streaming.rs"]
@@ -55,10 +57,16 @@ macro_rules! on {
                 only_content_that_nobody_touched_goes_on_another_connection
                 an_answer_that_nobody_takes_stays_with_the_server
             }
+            on! { @tests $redial, $run, late:
+                a_server_that_gave_up_waiting_as_its_connection_was_used_again_is_asked_once_more
+                what_could_do_harm_twice_or_is_about_this_request_has_408_as_its_answer
+            }
             on! { @tests $redial, $run, events:
                 a_stream_cut_at_every_byte_loses_no_event_and_tells_none_twice
                 it_asks_as_an_event_source_does_and_waits_as_long_as_the_server_says
                 what_is_no_stream_of_events_is_no_reason_to_try_again
+                a_request_that_came_too_late_is_made_once_more
+                who_waits_after_a_request_that_came_too_late_can_say_why
                 an_attempt_that_fails_is_not_repeated_before_the_servers_retry_time_either
             }
         })*

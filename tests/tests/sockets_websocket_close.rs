@@ -1,17 +1,18 @@
 //! The ends of WebSockets over real sockets: with a full queue, inside a message, crossing each other, with bytes nobody
 //! read; and what may come behind a Close.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use duologue_core::{
     Cause, CloseIntent, Code, Config, Event as SessionEvent, Limits as Buffers, SendError, TimeoutReason, Timeouts,
 };
-use duologue_tokio::Options;
 use duologue_tokio::websocket::{
-    self, ClientHandshake, CloseCode, Command, Event, Kind, Part, ServerHandshake, Settings, Violation,
+    self, ClientHandshake, CloseCode, Command, Event, Kind, Part, ServerHandshake, Settings, Violation, WebSocket,
     WebSocketConnection,
 };
+use duologue_tokio::{Options, Served, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -280,4 +281,31 @@ async fn a_client_hears_what_came_with_the_101_and_refuses_a_mask() {
     let [first, second, key @ .., high, low] = &told[..] else { panic!("{told:?}") };
     assert_eq!((*first, *second, key.len()), (0x88, 0x82, 4));
     assert_eq!([high ^ key[0], low ^ key[1]], [0x03, 0xEA], "1002, masked");
+}
+
+#[tokio::test]
+async fn a_server_that_drains_says_what_its_owner_chose() {
+    for (code, told) in [(None, 1000_u16), (Some(Code(1001)), 1001)] {
+        let server = Server::bind("127.0.0.1:0", Options::new()).await.expect("bound");
+        let (address, handle) = (server.local_addr().expect("its address"), server.handle());
+        let handshake = Arc::new(ServerHandshake::new(Settings::new()));
+        let protocol = move |_| WebSocket::server(Arc::clone(&handshake));
+        let serving = tokio::spawn(server.serve(protocol, |mut socket: Served<WebSocket>| async move {
+            while socket.next_event().await.is_some() {}
+        }));
+        let mut raw = TcpStream::connect(address).await.expect("a connection");
+        raw.write_all(REQUEST.as_bytes()).await.expect("written");
+        let mut head = vec![0; RESPONSE.len()];
+        timeout(PATIENCE, raw.read_exact(&mut head)).await.expect("in time").expect("an answer");
+        match code {
+            Some(code) => handle.drain_with(code, PATIENCE),
+            None => handle.drain(PATIENCE),
+        }
+        let mut close = [0; 4];
+        timeout(PATIENCE, raw.read_exact(&mut close)).await.expect("in time").expect("a Close");
+        assert_eq!(close[..], plain(0x88, &told.to_be_bytes()));
+        raw.write_all(&masked(0x88, &told.to_be_bytes())).await.expect("written");
+        let report = timeout(PATIENCE, serving).await.expect("in time").expect("no panic");
+        assert_eq!((report.open, report.ended), (1, 1), "{report}");
+    }
 }

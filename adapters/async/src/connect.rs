@@ -32,7 +32,12 @@ pub struct Options {
     /// The kernel gives up on bytes that the peer does not acknowledge for this long (TCP_USER_TIMEOUT, where the
     /// system has it). Default 30 s.
     pub tcp_user_timeout: Option<Duration>,
-    /// Accepted sockets have the options above from their listener.
+    /// How many connections may wait at a server's door until it accepts them: more in one moment, and the rest of them
+    /// connect again after a second or are refused, as the system does it. The system has a bound of its own
+    /// (`net.core.somaxconn` on Linux). Set by [`Server::bind`](crate::Server::bind); a listener that is handed over keeps
+    /// what it has. Default 4096.
+    pub backlog: u32,
+    /// Accepted sockets have the TCP options above from their listener.
     pub(crate) inherited: bool,
 }
 
@@ -46,6 +51,7 @@ impl Default for Options {
             no_delay: true,
             tcp_keepalive: Some(Duration::from_secs(30)),
             tcp_user_timeout: Some(Duration::from_secs(30)),
+            backlog: 4096,
             inherited: false,
         }
     }
@@ -104,6 +110,13 @@ impl Options {
     #[must_use]
     pub fn tcp_user_timeout(mut self, wait: Option<Duration>) -> Self {
         self.tcp_user_timeout = wait;
+        self
+    }
+
+    /// Sets how many connections may wait at a server's door.
+    #[must_use]
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections;
         self
     }
 

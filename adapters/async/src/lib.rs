@@ -43,7 +43,9 @@ pub use reconnecting::{
 };
 pub use redial::{Carrier, Connecting, ConnectionOn, ConnectionOver, Dialling, PoolCarrier, Redial, SendProtocol};
 pub use server::{AtLimit, Bind, DrainReport, Ends, Runtime, Served, Server, ServerHandle, ServerStats};
-pub use socket::{has_tcp_options, is_quiet, reset_on_drop, set_listener_options, set_tcp_options};
+pub use socket::{
+    failure, has_tcp_options, is_quiet, reset_on_drop, set_backlog, set_listener_options, set_tcp_options,
+};
 pub use split::{RecvHalf, SendHalf};
 pub use testing::{ManualClock, Pipe, pipe};
 pub use tls::TlsError;

@@ -180,6 +180,8 @@ macro_rules! either {
 }
 
 impl<R: DialTls> Transport for PlainOrTls<R> {
+    const WATCHED: bool = true;
+
     #[inline]
     fn poll_read(
         &mut self,
@@ -205,6 +207,10 @@ impl<R: DialTls> Transport for PlainOrTls<R> {
     #[inline]
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         either!(self, transport => transport.poll_readable(cx))
+    }
+
+    fn failure(&mut self) -> Option<TransportFault> {
+        either!(self, transport => transport.failure())
     }
 
     #[inline]

@@ -70,6 +70,18 @@ where
     cfg!(target_os = "linux") && set_tcp_options(listener, options).is_ok()
 }
 
+/// Lets up to `backlog` connections wait on a socket that listens already, as far as the system allows. Windows keeps the
+/// number that it began to listen with.
+///
+/// # Errors
+/// The system refused it.
+pub fn set_backlog<'s, S>(listener: &'s S, backlog: u32) -> io::Result<()>
+where
+    SockRef<'s>: From<&'s S>,
+{
+    SockRef::from(listener).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
 /// Arranges that closing the socket resets the connection (RST).
 pub fn reset_on_drop<'s, S>(stream: &'s S)
 where
@@ -77,6 +89,16 @@ where
 {
     // Without it the drop is a normal close: worse for the peer, harmless for us.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// What the peer or the network did to a connected socket, without reading or writing: told once. Linux and the BSDs keep
+/// a peer's reset ready to be asked for; Windows tells it only to who reads or writes.
+#[must_use]
+pub fn failure<'s, S>(stream: &'s S) -> Option<io::Error>
+where
+    SockRef<'s>: From<&'s S>,
+{
+    SockRef::from(stream).take_error().unwrap_or_else(Some)
 }
 
 /// Whether nothing waits to be read on a non-blocking socket: neither bytes nor a FIN nor an error. It asks the kernel, not

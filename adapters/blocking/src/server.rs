@@ -8,7 +8,9 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use duologue_async::{Bind, Connecting, Connection, Dial, DialTls, Opening, Redial, Runtime, SendProtocol, is_quiet};
+use duologue_async::{
+    Bind, Connecting, Connection, Dial, DialTls, Opening, Redial, Runtime, SendProtocol, is_quiet, set_backlog,
+};
 use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session, TransportFault};
 use duologue_futures_io::reset_on_drop;
 
@@ -35,6 +37,10 @@ impl Runtime for Threads {
 
     fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
         listener.get_ref().local_addr()
+    }
+
+    fn set_backlog(listener: &Self::Listener, backlog: u32) -> io::Result<()> {
+        set_backlog(listener.get_ref(), backlog)
     }
 
     fn reset(stream: std::net::TcpStream) {

@@ -75,6 +75,10 @@ macro_rules! sockets {
             fn reset_on_drop(&self) {
                 duologue_async::reset_on_drop(self);
             }
+
+            fn failure(&self) -> Option<io::Error> {
+                duologue_async::failure(self)
+            }
         }
 
         impl Adopt<$adopted> for StreamTransport<$tcp> {

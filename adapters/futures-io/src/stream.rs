@@ -36,6 +36,12 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {
 
     /// Arranges that dropping the stream resets the connection (RST) instead of closing it.
     fn reset_on_drop(&self) {}
+
+    /// What has befallen the stream by itself, told once: asked now and then while it is neither read nor written. None,
+    /// the default, says nothing.
+    fn failure(&self) -> Option<io::Error> {
+        None
+    }
 }
 
 /// A [`ByteStream`] as a duologue transport.
@@ -112,6 +118,8 @@ fn read_into<S: AsyncRead + Unpin>(
 }
 
 impl<S: ByteStream> Transport for StreamTransport<S> {
+    const WATCHED: bool = true;
+
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -170,6 +178,11 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
             }
         }
         Poll::Ready(())
+    }
+
+    fn failure(&mut self) -> Option<TransportFault> {
+        let error = self.stream.as_ref()?.failure()?;
+        Some(fault(&error, Operation::Read))
     }
 
     fn take_buffer(&mut self) -> Option<BytesMut> {

@@ -29,6 +29,10 @@ macro_rules! tls {
             fn reset_on_drop(&self) {
                 self.get_ref().0.reset_on_drop();
             }
+
+            fn failure(&self) -> Option<io::Error> {
+                self.get_ref().0.failure()
+            }
         }
     };
 }

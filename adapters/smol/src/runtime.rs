@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use duologue_async::{
-    Bind, Connecting, Connection, Dial, DialTls, Opening, Options, Redial, Runtime, SendProtocol, is_quiet,
+    Bind, Connecting, Connection, Dial, DialTls, Opening, Options, Redial, Runtime, SendProtocol, is_quiet, set_backlog,
 };
 use duologue_core::TransportFault;
 use duologue_futures_io::{Clock, StreamTransport, reset_on_drop};
@@ -32,6 +32,10 @@ impl Runtime for Smol {
 
     fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
         listener.local_addr()
+    }
+
+    fn set_backlog(listener: &TcpListener, backlog: u32) -> io::Result<()> {
+        set_backlog(listener, backlog)
     }
 
     fn reset(stream: TcpStream) {

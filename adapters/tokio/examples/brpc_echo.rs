@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
+use duologue_core::{Config, Timeouts};
 use duologue_tokio::brpc::{
     Answer, Brpc, BrpcClient, BrpcConfig, BrpcServer, BrpcStream, Call, ErrorCode, Exchange, Role, Router, RpcError,
     Status,
 };
 use duologue_tokio::{Connection, Options};
 
-use common::{DRAIN, Failure, at, run, told_to_end};
+use common::{DRAIN, Failure, MESSAGE, at, run, told_to_end};
 
 /// Echoes calls and streams of bRPC.
 #[derive(Parser)]
@@ -51,7 +52,8 @@ async fn serve_or_ask(args: Args) -> Result<(), Failure> {
     if let Some(port) = args.connect {
         return tokio::time::timeout(Duration::from_secs(60), client(port, args.messages, args.size)).await?;
     }
-    let server = BrpcServer::bind(("127.0.0.1", args.port), Options::new(), BrpcConfig::new()).await;
+    let options = Options::new().config(Config::new().timeouts(Timeouts::new().message(Some(MESSAGE))));
+    let server = BrpcServer::bind(("127.0.0.1", args.port), options, BrpcConfig::new()).await;
     let server = at("listening on port", args.port, server)?;
     println!("listening on {}", server.local_addr()?);
     let handle = server.handle();

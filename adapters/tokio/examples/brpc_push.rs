@@ -1,4 +1,5 @@
 //! A server pushes gigabytes to a client over a bRPC stream; kill either at any moment, start it again, and it resumes.
+//! SIGINT and SIGTERM end the server, once what is under way has come or five seconds have passed.
 //!
 //! ```text
 //! cargo run --release -p duologue-tokio --example brpc_push -- serve --port 7000 --megabytes 4096
@@ -22,7 +23,7 @@ use duologue_tokio::brpc::{
 use duologue_tokio::{Connection, Options};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use common::{Failure, at, run};
+use common::{DRAIN, Failure, MESSAGE, at, run, told_to_end};
 
 /// Bytes of one message.
 const CHUNK: u64 = 64 << 10;
@@ -60,7 +61,7 @@ enum What {
 
 fn options(bound: Duration) -> Options {
     let keepalive = Keepalive { quiet: bound / 2, reply: bound / 2 };
-    let timeouts = Timeouts::new().write_stall(Some(bound)).keepalive(Some(keepalive));
+    let timeouts = Timeouts::new().write_stall(Some(bound)).keepalive(Some(keepalive)).message(Some(MESSAGE));
     Options::new().config(Config::new().timeouts(timeouts))
 }
 
@@ -88,8 +89,14 @@ async fn serve(port: u16, total: u64, bound: Duration) -> Result<(), Failure> {
     let server = BrpcServer::bind(("127.0.0.1", port), options(bound), BrpcConfig::new()).await;
     let server = at("listening on port", port, server)?;
     println!("listening on {}", server.local_addr()?);
+    let handle = server.handle();
+    tokio::spawn(async move {
+        told_to_end().await;
+        handle.drain(DRAIN);
+    });
     let router = Router::new().exchange("example.PushService", "Push", move |exchange| answer(exchange, total));
-    server.when_closed(|peer, closed| println!("{peer}: {closed}")).serve(router).await;
+    let report = server.when_closed(|peer, closed| println!("{peer}: {closed}")).serve(router).await;
+    println!("{} of {} connections were still open", report.reset, report.open);
     Ok(())
 }
 

@@ -14,15 +14,18 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use duologue_core::framed::{Framed, LengthPrefixed};
-use duologue_core::{Config, Delivery, Event, Limits};
+use duologue_core::{Config, Delivery, Event, Limits, Timeouts};
 use duologue_tokio::{Options, Served, Server};
 
-use common::{DRAIN, Failure, at, run, told_to_end};
+use common::{DRAIN, Failure, MESSAGE, at, run, told_to_end};
 
 /// The longest message, in bytes.
 const MAX_FRAME: usize = 16 << 20;
 /// Bytes of the length in front.
 const HEADER: usize = 4;
+/// Most bytes of answers that wait for a client, before further messages of it are taken. The queue has room for the longest
+/// message behind them, and is not there to be filled with short ones.
+const QUEUED: usize = 1 << 20;
 
 #[derive(Parser)]
 #[command(about = "Echoes u32-length-prefixed frames on 127.0.0.1")]
@@ -53,8 +56,9 @@ fn main() -> ExitCode {
 
 async fn serve(port: u16, events: Events) -> Result<(), Failure> {
     let delivery = if events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
-    let limits = Limits::new().recv_buffer(HEADER + MAX_FRAME).send_buffer(2 * (HEADER + MAX_FRAME));
-    let options = Options::new().config(Config::new().limits(limits).delivery(delivery));
+    let limits = Limits::new().recv_buffer(HEADER + MAX_FRAME).send_buffer(QUEUED + HEADER + MAX_FRAME);
+    let timeouts = Timeouts::new().message(Some(MESSAGE));
+    let options = Options::new().config(Config::new().limits(limits).timeouts(timeouts).delivery(delivery));
     let server = at("listening on port", port, Server::bind(("127.0.0.1", port), options).await)?;
     eprintln!("echoing on {}", server.local_addr()?);
     let protocol = |_peer| Framed::new(LengthPrefixed::u32_be(MAX_FRAME));
@@ -77,6 +81,9 @@ async fn echo_owned(mut connection: Served<Protocol>) {
         if let Event::App(message) = event {
             if connection.send(message).await.is_err() {
                 connection.start_close(duologue_core::CloseIntent::Flush(duologue_core::Code(1)));
+            }
+            if connection.session().buffered().1 > QUEUED {
+                connection.flush().await;
             }
         }
     }

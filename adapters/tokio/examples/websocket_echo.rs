@@ -14,16 +14,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
-use duologue_core::{CloseIntent, Code, Config, Delivery, Event as SessionEvent, Limits as Buffers};
+use duologue_core::{CloseIntent, Code, Config, Delivery, Event as SessionEvent, Limits as Buffers, Timeouts};
 use duologue_tokio::websocket::{Command, Deflate, Event, Limits, Role, ServerHandshake, Settings, WebSocket, fitted};
 use duologue_tokio::{Options, Served, Server};
 
-use common::{DRAIN, Failure, at, run, told_to_end};
+use common::{DRAIN, Failure, MESSAGE, at, run, told_to_end};
 
 /// The longest message, in bytes.
 const MAX_MESSAGE: usize = 64 << 20;
 /// Bytes of a header of ours, and what a compressed message may grow by.
 const SLACK: usize = (MAX_MESSAGE >> 2) + 64;
+/// Most bytes of answers that wait for a client, before further messages of it are taken. The queue has room for the longest
+/// message behind them, and is not there to be filled with short ones: who sends much and reads nothing costs this, and what
+/// is read ahead ([`Buffers::read_ahead`]).
+const QUEUED: usize = 1 << 20;
 
 #[derive(Parser)]
 #[command(about = "Echoes WebSocket messages on 127.0.0.1")]
@@ -59,8 +63,9 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let deflate = Deflate::new().min_len(0);
     let settings = Settings::new().limits(limits).deflate(args.deflate.then_some(deflate));
     let delivery = if args.events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
-    let buffers = Buffers::new().send_buffer(MAX_MESSAGE + SLACK);
-    let options = Options::new().config(Config::new().limits(buffers).delivery(delivery));
+    let buffers = Buffers::new().send_buffer(QUEUED + MAX_MESSAGE + SLACK);
+    let timeouts = Timeouts::new().message(Some(MESSAGE));
+    let options = Options::new().config(Config::new().limits(buffers).timeouts(timeouts).delivery(delivery));
     let options = fitted(options, &settings, Role::Server);
     let server = at("listening on port", args.port, Server::bind(("127.0.0.1", args.port), options).await)?;
     eprintln!("echoing on ws://{}", server.local_addr()?);
@@ -69,7 +74,8 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let handle = server.handle();
     tokio::spawn(async move {
         told_to_end().await;
-        handle.drain(DRAIN);
+        // Going Away.
+        handle.drain_with(Code(1001), DRAIN);
     });
     let report = match args.events {
         Events::Owned => server.serve(protocol, echo_owned).await,
@@ -92,15 +98,17 @@ async fn echo_owned(mut connection: Served<WebSocket>) {
         if connection.send(answer).await.is_err() {
             connection.start_close(CloseIntent::Flush(Code(1011)));
         }
+        if connection.session().buffered().1 > QUEUED {
+            connection.flush().await;
+        }
     }
 }
 
-/// Answers each message where it lies. Before each there is room for an answer of a length that is common; a longer one
-/// that finds none is a peer that sends much and reads nothing, and is closed.
+/// Answers each message where it lies. Before each there is room for the longest answer.
 async fn echo_borrowed(mut connection: Served<WebSocket>) {
     loop {
         let mut refused = false;
-        let event = connection.handle(MAX_MESSAGE / 2, |event, replies| {
+        let event = connection.handle(MAX_MESSAGE + SLACK, |event, replies| {
             let answer = match event {
                 Event::Text(text) => Command::Text(text),
                 Event::Binary(bytes) => Command::Binary(bytes),

@@ -27,7 +27,7 @@ use duologue_tokio::websocket::{
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use common::{Failure, accept, at, run};
 
@@ -134,7 +134,7 @@ fn receipt(total: u64, sum: &Checksum) -> String {
 }
 
 async fn serve(port: u16, into: Option<Arc<PathBuf>>) -> Outcome {
-    let listener = at("listening on port", port, TcpListener::bind(("127.0.0.1", port)).await)?;
+    let listener = common::listen(port)?;
     eprintln!("taking files on ws://{}", listener.local_addr()?);
     // The message may be long, for nothing holds it; its parts are as long as a piece at most.
     let limits = Limits::new().max_frame(1 << 20).max_message(MAX_FILE).max_fragments(u32::MAX);

@@ -9,14 +9,15 @@ mod common;
 use std::process::ExitCode;
 
 use clap::Parser;
+use duologue_core::{Config, Timeouts};
 use duologue_tokio::streams::{Mux, MuxOptions, MuxStream};
 use duologue_tokio::{Connection, Options};
 use duologue_yamux::{Role, Yamux, YamuxConfig};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use common::{DRAIN, Failure, accept, at, run, told_to_end};
+use common::{DRAIN, Failure, MESSAGE, accept, run, told_to_end};
 
 /// Echoes every yamux stream.
 #[derive(Parser)]
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 }
 
 async fn listen(port: u16) -> Result<(), Failure> {
-    let listener = at("listening on port", port, TcpListener::bind(("127.0.0.1", port)).await)?;
+    let listener = common::listen(port)?;
     println!("listening on {}", listener.local_addr()?);
     let (end, ending) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -63,7 +64,9 @@ async fn listen(port: u16) -> Result<(), Failure> {
 
 async fn serve(socket: TcpStream, mut ending: watch::Receiver<bool>) -> Result<String, Failure> {
     let yamux = Yamux::new(Role::Server, YamuxConfig::new())?;
-    let connection = Connection::accept(socket, yamux, &Options::new())?;
+    let timeouts = Timeouts::new().message(Some(MESSAGE));
+    let options = Options::new().config(Config::new().timeouts(timeouts));
+    let connection = Connection::accept(socket, yamux, &options)?;
     let (mux, task) = Mux::new(connection, MuxOptions::new());
     let task = tokio::spawn(task);
     loop {

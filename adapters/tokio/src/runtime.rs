@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use duologue_async::{
     Bind, Connecting, Connection, Dial, DialTls, Opening, Options, Redial, Runtime, SendProtocol, has_tcp_options,
-    is_quiet, set_listener_options,
+    is_quiet, set_backlog, set_listener_options,
 };
 use duologue_core::TransportFault;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -43,6 +43,10 @@ impl Runtime for Tokio {
 
     fn is_prepared(stream: &TcpStream, options: &Options) -> bool {
         has_tcp_options(stream, options)
+    }
+
+    fn set_backlog(listener: &TcpListener, backlog: u32) -> io::Result<()> {
+        set_backlog(listener, backlog)
     }
 
     fn reset(stream: TcpStream) {

@@ -34,6 +34,12 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {
     /// Arranges that dropping the stream resets the connection (RST) instead of closing it.
     fn reset_on_drop(&self) {}
 
+    /// What has befallen the stream by itself, told once: asked now and then while it is neither read nor written. None,
+    /// the default, says nothing.
+    fn failure(&self) -> Option<io::Error> {
+        None
+    }
+
     /// Whether there may be something to read. `Pending` promises that `poll_read` would say the same, and has registered
     /// the waker as it would; ready, the default, promises nothing.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -48,6 +54,10 @@ impl ByteStream for tokio::net::TcpStream {
 
     fn reset_on_drop(&self) {
         duologue_async::reset_on_drop(self);
+    }
+
+    fn failure(&self) -> Option<io::Error> {
+        duologue_async::failure(self)
     }
 
     #[inline]
@@ -77,12 +87,20 @@ impl<S: ByteStream> ByteStream for tokio_rustls::client::TlsStream<S> {
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
     }
+
+    fn failure(&self) -> Option<io::Error> {
+        self.get_ref().0.failure()
+    }
 }
 
 #[cfg(feature = "rustls")]
 impl<S: ByteStream> ByteStream for tokio_rustls::server::TlsStream<S> {
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
+    }
+
+    fn failure(&self) -> Option<io::Error> {
+        self.get_ref().0.failure()
     }
 }
 
@@ -141,6 +159,8 @@ impl<S: ByteStream> StreamTransport<S> {
 }
 
 impl<S: ByteStream> Transport for StreamTransport<S> {
+    const WATCHED: bool = true;
+
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -213,6 +233,11 @@ impl<S: ByteStream> Transport for StreamTransport<S> {
             Some(stream) if !self.unflushed => stream.poll_readable(cx),
             _ => Poll::Ready(()),
         }
+    }
+
+    fn failure(&mut self) -> Option<TransportFault> {
+        let error = self.stream.as_ref()?.failure()?;
+        Some(fault(&error, Operation::Read))
     }
 
     fn take_buffer(&mut self) -> Option<BytesMut> {

@@ -66,10 +66,13 @@ impl<P: Protocol> Session<P> {
         Some(Deadline { at: self.last_activity().after(wait), reason: TimeoutReason::Idle })
     }
 
-    /// A message was begun and is not complete.
+    /// A message was begun and is not complete. Where the handler waits for room it may be complete: nobody has looked.
     #[inline]
     pub(super) fn message_deadline(&self) -> Option<Deadline> {
         let wait = self.config.timeouts.message?;
+        if self.is_in_place() && self.can_decode() {
+            return None;
+        }
         let since = self.part_since.filter(|_| self.cause.is_none() && self.recv == RecvState::Open)?;
         Some(Deadline { at: since.after(wait), reason: TimeoutReason::Message })
     }

@@ -81,7 +81,7 @@ impl<P: Protocol> Session<P> {
         self.settle_pause(now);
         self.tell_end(now);
         let opened = self.opening == Opening::Established;
-        self.plain = opened && !self.is_ending() && !self.paused && self.rx.space() > 0;
+        self.plain = opened && !self.is_ending() && !self.paused && self.has_room();
     }
 
     /// The protocol learns once that nothing more comes.
@@ -239,7 +239,7 @@ impl<P: Protocol> Session<P> {
     /// While the application leaves the receive buffer full, the peer's silence proves nothing; the clocks that
     /// listen to it start anew once reading goes on.
     fn settle_pause(&mut self, now: Instant) {
-        let paused = self.recv == RecvState::Open && self.rx.space() == 0;
+        let paused = self.recv == RecvState::Open && !self.has_room();
         if self.paused && !paused {
             self.link.last_received = self.link.last_received.max(now);
             self.probe_sent = None;

@@ -61,7 +61,7 @@ impl<P: Protocol> Session<P> {
         }
         self.decode_ahead(now);
         // A full buffer pauses the clocks that listen.
-        if self.is_unsettled() || self.rx.space() == 0 {
+        if self.is_unsettled() || !self.has_room() {
             self.settle(now);
         }
     }
@@ -153,6 +153,8 @@ impl<P: Protocol> Session<P> {
             Operation::Write | Operation::ShutdownWrite if self.opening != Opening::Connecting => {
                 self.cause.get_or_insert(cause);
                 self.stop_sending();
+                // No command follows: the protocol must go on without.
+                self.unblock();
             }
             _ => {
                 self.move_recv(RecvInput::Fail);

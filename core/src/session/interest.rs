@@ -64,7 +64,19 @@ impl<P: Protocol> Session<P> {
 
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
-        self.is_connected() && self.recv.reads() && self.rx.space() > 0
+        self.is_connected() && self.recv.reads() && self.has_room()
+    }
+
+    /// Room for what the peer sends: a little behind a message that waits to be taken, the whole buffer for one that is
+    /// not complete.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.rx.space() > 0 && !(self.rx.is_ahead() && self.holds_message())
+    }
+
+    /// Decoding waits until a message was taken.
+    fn holds_message(&self) -> bool {
+        self.event.is_some() || !self.late.is_empty() || (self.is_in_place() && self.can_decode())
     }
 
     #[inline]

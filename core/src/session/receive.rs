@@ -177,6 +177,11 @@ impl<P: Protocol> Session<P> {
                     self.note_part(now, !self.rx.is_empty());
                 }
                 self.rx.set_hint(hint);
+                if self.blocked && self.recv == RecvState::Open && self.send == SendState::Closed {
+                    // The command can never come. A full buffer would keep the peer's end from being seen.
+                    self.discard_received();
+                    self.move_recv(RecvInput::Discard);
+                }
                 if self.recv == RecvState::Open && self.rx.space() == 0 && !self.blocked {
                     let limit = self.rx.limit();
                     self.end(now, Cause::Limit(LimitExceeded::RecvBuffer { limit }));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::*;
 use duologue_brpc::wire::Prefix;
-use duologue_brpc::{Brpc, BrpcConfig, BrpcEvent, Call, CallError, CallId, Reply, Role, code};
+use duologue_brpc::{Brpc, BrpcCommand, BrpcConfig, BrpcEvent, Call, CallError, CallId, Reply, Role, code};
 use duologue_core::streams::{Received, StreamEnd, StreamError, StreamEvent};
 use duologue_core::{
     Cause, CloseIntent, Code, Config, FaultKind, Instant, Keepalive, Limits, Operation, Session, TimeoutReason,
@@ -353,4 +353,41 @@ fn a_peer_that_ends_with_streams_or_calls_open_did_not_end_in_order() {
     assert_eq!(server.take(theirs), [b"all of it"]);
     server.pump();
     assert!(!matches!(server.session.cause(), Some(Cause::Truncated { .. })), "{:?}", server.session.cause());
+}
+
+/// A frame's content is collected by the protocol, up to `max_body`: who drips it in holds that memory for its time only.
+#[test]
+fn a_call_that_drips_in_ends_when_its_time_is_up() {
+    let mut client = session(Role::Client, BrpcConfig::new());
+    let call = Call::new("example.EchoService", "Echo", Bytes::from(vec![7; 1_000]));
+    client.send(NOW, BrpcCommand::Call(Box::new(call))).unwrap();
+    let bytes = all_output(&mut client);
+    let config = limits().timeouts(Timeouts::none().message(Some(Duration::from_secs(5))));
+    let server = || Session::new(Brpc::new(Role::Server, BrpcConfig::new()).unwrap(), config.clone(), 7, NOW).unwrap();
+    // After the header, inside the meta, inside the body.
+    for begun in [1, 12, 20, 500] {
+        let mut server = server();
+        input(&mut server, &bytes[..begun]);
+        let mut at = 0;
+        for byte in &bytes[begun..] {
+            at += 500;
+            server.handle_timeout(after(at));
+            if server.cause().is_some() {
+                break;
+            }
+            input(&mut server, &[*byte]);
+        }
+        assert_eq!(
+            (at, server.cause()),
+            (5_000, Some(&Cause::Timeout(TimeoutReason::Message))),
+            "{begun} bytes at first"
+        );
+    }
+    let mut server = server();
+    input(&mut server, &bytes[..500]);
+    assert_eq!(server.interest().deadline.map(|deadline| deadline.at), Some(after(5_000)));
+    input(&mut server, &bytes[500..]);
+    assert_eq!(server.interest().deadline, None, "it is whole");
+    input(&mut server, &bytes[..500]);
+    assert!(server.poll_event(NOW).is_some() && server.interest().deadline.is_some(), "the next one has its own time");
 }

@@ -136,3 +136,24 @@ fn a_client_that_promised_to_send_nothing_more_is_not_waited_for() {
     // The end was our wish: the client may have sent its next request meanwhile.
     assert!(lingers(GET, b""));
 }
+
+/// As many requests as fit wait behind one whose answer can never be sent: reading goes on, so that the end of the
+/// connection is seen when it comes and not when the linger time is over.
+#[test]
+fn requests_that_wait_for_an_answer_which_cannot_be_sent_do_not_hold_the_end() {
+    let mut session = server(ServerSettings::new());
+    while session.interest().read {
+        feed(&mut session, T0, GET);
+        messages(&mut session, T0);
+    }
+    session.transport_failed(T0, TransportFault::new(FaultKind::Reset, Operation::Write));
+    messages(&mut session, T0);
+    assert!(session.interest().read, "there may be more to throw away, and an end: {session:?}");
+    session.transport_failed(T0, TransportFault::new(FaultKind::Reset, Operation::Read));
+    messages(&mut session, T0);
+    assert!(session.interest().release.is_some(), "{session:?}");
+    session.released();
+    let Some(Event::Closed(closed)) = session.poll_event(T0) else { panic!("no end: {session:?}") };
+    assert_eq!(closed.cause, Cause::PeerReset);
+    assert!(closed.undelivered > 200 << 10, "what was thrown away is counted: {closed}");
+}

@@ -274,6 +274,18 @@ fn a_slow_handshake_is_told_408_and_does_not_postpone_its_end() {
     assert!(written(&mut session).starts_with(b"HTTP/1.1 408 "));
 }
 
+/// Browsers connect ahead of need. Whoever asks over such a connection later would take a 408 for its answer.
+#[test]
+fn who_asked_nothing_is_answered_nothing_when_its_time_is_up() {
+    let server = WebSocket::server(ServerHandshake::new(Settings::new()));
+    let mut session = session(server, Settings::new().config(Role::Server, Config::new()));
+    let end = session.interest().deadline.expect("an opening has its time").at;
+    session.handle_timeout(end);
+    assert_eq!(session.cause(), Some(&Cause::Timeout(TimeoutReason::Handshake)));
+    assert_eq!(written(&mut session), b"");
+    assert!(session.interest().shutdown_write, "{session:?}");
+}
+
 #[test]
 fn a_close_that_nobody_answers_ends_after_its_time() {
     let mut session = upgraded(Settings::new(), small());

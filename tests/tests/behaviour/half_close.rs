@@ -60,6 +60,22 @@ test! {
 }
 
 test! {
+    /// Nothing more is read of the peer and nothing is there to be written, so that neither would tell.
+    #[cfg(unix)]
+    fn a_reset_behind_the_peers_fin_is_noticed_though_nothing_is_read_or_written() {
+        let patient = Config::new().on_peer_finish(OnPeerFinish::KeepSending).timeouts(Timeouts::none());
+        let (mut connection, mut peer) = wait!(dialled(with_config(patient)));
+        peer.write(&frame(b"question"));
+        peer.finish();
+        assert_eq!(wait!(message(&mut connection)), "question");
+        assert_eq!(wait!(connection.next_event()), Some(Event::PeerFinished));
+        let ended = beside!({ wait!(drain(&mut connection)).1 });
+        peer.reset();
+        assert_eq!(ended.join().unwrap().cause, Cause::PeerReset);
+    }
+}
+
+test! {
     fn fin_comes_after_the_last_byte_of_a_big_queue() {
         let (mut connection, mut peer) = accepted(frames(), &with_big_queue());
         let count = fill(&mut connection);

@@ -140,6 +140,50 @@ pub(crate) async fn what_is_no_stream_of_events_is_no_reason_to_try_again<R: Htt
     drop(server.join().expect("no panic"));
 }
 
+/// A server that had not the whole request in time says so, and then either ends the connection or not.
+pub(crate) async fn a_request_that_came_too_late_is_made_once_more<R: HttpCarrier>() {
+    let (address, server) = peer(|listener| {
+        let mut kept = Vec::new();
+        for answer in [
+            "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 408 Request Timeout\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+            "HTTP/1.1 408 Request Timeout\r\nContent-Type: text/event-stream\r\n\r\ndata: no\n\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nid: 1\ndata: yes\n\n",
+        ] {
+            let mut peer = listener.accept();
+            assert_eq!(asked(&mut peer).0, None, "nothing was told yet");
+            peer.say(answer);
+            kept.push(peer);
+        }
+        kept
+    });
+    let mut source = EventSource::<R>::new(uri(address), quick()).expect("a source").default_retry(Duration::ZERO);
+    let event = step::<R, _>("an event", source.next_event()).await.expect("a stream").expect("no end");
+    assert_eq!((event.data.as_str(), source.connections(), source.trouble()), ("yes", 4, None));
+    drop(server.join().expect("no panic"));
+}
+
+pub(crate) async fn who_waits_after_a_request_that_came_too_late_can_say_why<R: HttpCarrier>() {
+    let (address, server) = peer(|listener| {
+        let mut peer = listener.accept();
+        asked(&mut peer);
+        peer.say("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    });
+    let mut source =
+        EventSource::<R>::new(uri(address), quick()).expect("a source").default_retry(Duration::from_secs(1000));
+    let begun = Instant::now();
+    while source.machine().failures() == 0 {
+        assert!(begun.elapsed() < STEP, "the connection goes on: {source:?}");
+        let waiting = Box::pin(source.next_event());
+        let soon = Box::pin(pause::<R>(Duration::from_millis(20)));
+        let told = futures_util::future::select(waiting, soon).await;
+        assert!(matches!(told, futures_util::future::Either::Right(_)), "there is no event and no end");
+    }
+    let trouble = source.trouble().expect("it says why it waits");
+    assert!(trouble.contains("408"), "{trouble}");
+    server.join().expect("no panic");
+}
+
 pub(crate) async fn an_attempt_that_fails_is_not_repeated_before_the_servers_retry_time_either<R: HttpCarrier>() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");

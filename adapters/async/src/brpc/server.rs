@@ -81,6 +81,7 @@ where
         R: Bind<A>,
     {
         let listener = R::bind(address).await?;
+        R::set_backlog(&listener, options.backlog)?;
         Self::from_listener(listener, options, config).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))
     }
 

@@ -20,6 +20,10 @@ const ATTEMPTS: u32 = 3;
 /// A request of which no byte was handed to a connection is sent on another one by itself: that harms nobody. One that the
 /// server may know of comes back as [`HttpError::Lost`], unless its method is idempotent and the client was made with
 /// [`retry_idempotent`](Self::retry_idempotent).
+///
+/// A connection that was used before may be answered 408 (Request Timeout) just as it is used again: the server gave up
+/// waiting. A request with an idempotent method and all its content is then sent on another one by itself; any other has
+/// that answer.
 pub struct HttpClient<C: PoolCarrier> {
     pool: PoolClient<Client, C>,
     /// https can be asked.
@@ -109,6 +113,10 @@ impl<C: PoolCarrier> HttpClient<C> {
         loop {
             let connection = self.pool.acquire(&target).await?;
             match ask(connection, |number| Sending::new(&request, number)).await {
+                // Its drop ends the connection.
+                Ok(late) if attempts < ATTEMPTS && late.says_too_late() && request.method.is_idempotent() => {
+                    attempts += 1
+                }
                 Ok(response) => return Ok(response),
                 Err((error, _)) if !self.repeats(&error, attempts, &request.method) => return Err(error),
                 Err(_) => attempts += 1,

@@ -30,7 +30,7 @@ const LONGEST: usize = 1 << 20;
 /// is no connection are lost, as anywhere.
 ///
 /// The pauses are [`Reconnect`]'s, and at least the server's retry time (3 s if it gave none). An event proves a connection
-/// useful. Silence is no error: for a server that sends heartbeats set the session's idle time-out, in
+/// useful. An answer of 408 (Request Timeout) is a connection that failed. Silence is no error: for a server that sends heartbeats set the session's idle time-out, in
 /// [`ReconnectOptions::connection`].
 ///
 /// No task works behind it: everything happens while [`next_event`](Self::next_event) is polled. **Dropping** it drops its
@@ -42,14 +42,24 @@ pub struct EventSource<C: Carrier> {
     last_event_id: Arc<Mutex<String>>,
     ready: VecDeque<sse::Event>,
     retry: Duration,
-    /// The present answer is a stream of events.
-    streams: bool,
+    present: Present,
     /// Why it gave up, until that was told.
     error: Option<EventSourceError>,
     over: bool,
     connections: u64,
     /// Why there is no stream of events now.
     trouble: Option<String>,
+}
+
+/// What the present connection has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Present {
+    /// No answer yet.
+    Asked,
+    /// A stream of events.
+    Streams,
+    /// The server's word that the request did not come whole in time.
+    Late,
 }
 
 /// An event source that cannot begin.
@@ -71,7 +81,8 @@ pub enum EventSourceSetupError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EventSourceError {
-    /// The server answered with another status than 200. 204 says that there is nothing more to come.
+    /// The server answered with another status than 200, and than 408, which says that the request did not come whole in
+    /// time. 204 says that there is nothing more to come.
     #[error("the server answered {status}")]
     Status {
         /// The status.
@@ -160,7 +171,7 @@ impl<C: HttpCarrier> EventSource<C> {
             last_event_id,
             ready: VecDeque::new(),
             retry: RETRY,
-            streams: false,
+            present: Present::Asked,
             error: None,
             over: false,
             connections: 0,
@@ -196,13 +207,24 @@ impl<C: Carrier> EventSource<C> {
                 None => return Ok(None),
                 Some(ReconnectEvent::Connected { .. }) => {
                     self.connections += 1;
-                    self.streams = false;
+                    self.present = Present::Asked;
+                }
+                // The network was slow, or this program was stopped meanwhile: the request may be repeated on a new
+                // connection (RFC 9110, section 15.5.9).
+                Some(ReconnectEvent::App { event: ClientEvent::Response(head), .. })
+                    if head.status == StatusCode::REQUEST_TIMEOUT =>
+                {
+                    self.present = Present::Late;
+                    self.trouble = Some(format!("the server answered {}", head.status));
+                    self.link.abort_connection();
                 }
                 Some(ReconnectEvent::App { event: ClientEvent::Response(head), .. }) => match check(&head) {
-                    Ok(()) => self.streams = true,
+                    Ok(()) => self.present = Present::Streams,
                     Err(error) => self.give_up(error),
                 },
-                Some(ReconnectEvent::App { generation, event: ClientEvent::Data(data) }) if self.streams => {
+                Some(ReconnectEvent::App { generation, event: ClientEvent::Data(data) })
+                    if self.present == Present::Streams =>
+                {
                     let Self { parser, ready, .. } = self;
                     let fed = parser.feed(&data, |event| ready.push_back(event));
                     if !self.ready.is_empty() {
@@ -215,7 +237,9 @@ impl<C: Carrier> EventSource<C> {
                     }
                 }
                 Some(ReconnectEvent::Lost { closed, .. }) => {
-                    self.trouble = Some(closed.to_string());
+                    if self.present != Present::Late {
+                        self.trouble = Some(closed.to_string());
+                    }
                     self.parser = std::mem::replace(&mut self.parser, sse::Parser::new(LONGEST)).resume();
                     self.link.hold_off(self.parser.retry().unwrap_or(self.retry));
                 }
@@ -279,6 +303,6 @@ fn check(head: &ResponseHead) -> Result<(), EventSourceError> {
 
 impl<C: Carrier> fmt::Debug for EventSource<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventSource").field("link", &self.link).field("streams", &self.streams).finish_non_exhaustive()
+        f.debug_struct("EventSource").field("link", &self.link).field("present", &self.present).finish_non_exhaustive()
     }
 }

@@ -84,6 +84,12 @@ impl<C: PoolCarrier> HttpResponse<C> {
         self.reused
     }
 
+    /// A server that gave up waiting for a request said so to the one that came after all (RFC 9110, section 15.5.9). On a
+    /// new connection it would be about this request, and likely to come again.
+    pub(super) fn says_too_late(&self) -> bool {
+        self.reused && self.head.status == StatusCode::REQUEST_TIMEOUT
+    }
+
     /// A part of the request's content is still to be sent: this goes on while the answer is taken.
     #[must_use]
     pub const fn is_sending(&self) -> bool {
@@ -179,7 +185,9 @@ impl<C: PoolCarrier> HttpResponse<C> {
     /// Back to the pool, to be used again if the protocol allows it.
     fn give_back(&mut self) {
         if let Some(connection) = self.connection.take() {
-            if connection.session().protocol().is_idle() { connection.release() } else { connection.discard() }
+            // 408 says that the server ends the connection, whether or not it says so in a header field.
+            let usable = self.head.status != StatusCode::REQUEST_TIMEOUT && connection.session().protocol().is_idle();
+            if usable { connection.release() } else { connection.discard() }
         }
     }
 }

@@ -268,6 +268,14 @@ impl<P: SendProtocol<Command: Clone>, R: Carrier> Reconnecting<P, R> {
         self.machine.hold_off(self.clock.now().after(pause));
     }
 
+    /// Ends the present connection at once, if there is one. Another one follows.
+    #[cfg(feature = "http1")]
+    pub(crate) fn abort_connection(&mut self) {
+        if let State::Up { connection, .. } = &mut self.link.1 {
+            connection.abort(Code(0));
+        }
+    }
+
     /// Begins to end the client: goodbye on its connection, no further one. Events go on up to `None`. What waits goes
     /// back to its senders.
     pub fn start_close(&mut self, code: Code) {

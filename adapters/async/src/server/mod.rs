@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use duologue_core::Protocol;
 use duologue_core::driver::Timekeeper;
+use duologue_core::{Code, Protocol};
 
 use crate::connect::within;
 use crate::{Connection, Options};
@@ -63,7 +63,13 @@ impl ServerHandle {
     /// the protocol can tell: [`Protocol::drain`]), waits at most `within` for them to end, also for those that a handler
     /// handed to another task, and resets the rest. [`Server::serve`] then returns its report. The first call decides.
     pub fn drain(&self, within: Duration) {
-        self.seats.drain(within);
+        self.drain_with(Code(0), within);
+    }
+
+    /// As [`drain`](Self::drain), where the protocol's goodbye has a code that says why: 1001 (Going Away) of WebSocket, by
+    /// which clients know that it is not about them.
+    pub fn drain_with(&self, code: Code, within: Duration) {
+        self.seats.drain(code, within);
     }
 
     /// The counts now.
@@ -82,7 +88,9 @@ impl<R: Runtime> Server<R> {
     where
         R: Bind<A>,
     {
-        Ok(Self::from_listener(R::bind(address).await?, options))
+        let listener = R::bind(address).await?;
+        R::set_backlog(&listener, options.backlog)?;
+        Ok(Self::from_listener(listener, options))
     }
 
     /// Serves on a listener made elsewhere: inherited, or with socket options of its own. Where accepted sockets take options

@@ -32,6 +32,15 @@ pub trait Runtime: Sized + 'static {
     /// The system does not tell.
     fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr>;
 
+    /// Lets `backlog` connections wait on a listener that was just bound. By default it keeps the number that it has.
+    ///
+    /// # Errors
+    /// The system refused it.
+    fn set_backlog(listener: &Self::Listener, backlog: u32) -> io::Result<()> {
+        let _ = (listener, backlog);
+        Ok(())
+    }
+
     /// Sets what `options` says about TCP on the listener, and tells whether accepted sockets may take it over from there.
     /// False, the default: it is set on each.
     fn prepare(listener: &Self::Listener, options: &Options) -> bool {

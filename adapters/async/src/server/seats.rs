@@ -266,13 +266,13 @@ impl Seats {
     }
 
     /// Orders the end; the first order stands.
-    pub(super) fn drain(&self, within: Duration) {
+    pub(super) fn drain(&self, code: Code, within: Duration) {
         let deadline = (self.now)().after(within);
         let mut state = self.state();
         if state.drain.is_some() {
             return;
         }
-        let drain = Drain { deadline, code: Code(0), open: state.seats };
+        let drain = Drain { deadline, code, open: state.seats };
         state.drain = Some(drain);
         self.draining.store(true, Ordering::Relaxed);
         let places: Vec<_> = state.seated().map(Arc::clone).collect();

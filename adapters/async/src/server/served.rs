@@ -126,6 +126,11 @@ impl<P: Protocol, R: Runtime> Served<P, R> {
         .await
     }
 
+    /// As [`Connection::flush`]; the server's call is heard meanwhile.
+    pub async fn flush(&mut self) {
+        poll_fn(|cx| self.poll_heard(cx, |connection, cx| connection.open.poll_flush(cx))).await;
+    }
+
     /// As [`Connection::try_send`], see [`send`](Self::send).
     ///
     /// # Errors

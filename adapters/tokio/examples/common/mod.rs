@@ -5,11 +5,11 @@ use std::error::Error;
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// An error of any kind, from any thread.
@@ -17,6 +17,10 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// The pause after accepting failed: for want of descriptors or memory, which come back as connections end.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that may wait to be accepted, as far as the system allows.
+const BACKLOG: u32 = 4096;
+/// From the first byte of a message to its last. One that drips in holds what came of it so long and no longer.
+pub(crate) const MESSAGE: Duration = Duration::from_secs(120);
 /// How long those who are being served have when the program is told to end.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
@@ -57,6 +61,19 @@ pub(crate) fn say(line: impl Display) {
     if writeln!(io::stdout(), "{line}").is_err() {
         std::process::exit(0);
     }
+}
+
+/// Listens on 127.0.0.1, with room for a burst of connections: tokio's `bind` asks for 128, and who finds no room tries
+/// again after a second.
+pub(crate) fn listen(port: u16) -> io::Result<TcpListener> {
+    let bound = || {
+        let socket = TcpSocket::new_v4()?;
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+        socket.listen(BACKLOG)
+    };
+    at("listening on port", port, bound())
 }
 
 /// The next connection. A lack of descriptors or memory passes, and so does a peer that went away while it waited: neither

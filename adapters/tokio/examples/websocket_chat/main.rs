@@ -23,10 +23,10 @@ use duologue_tokio::Options;
 use duologue_tokio::websocket::{self, Command, Event, Limits, ServerHandshake, Settings, WebSocketConnection};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use common::{DRAIN, Failure, accept, at, run, told_to_end};
+use common::{DRAIN, Failure, accept, run, told_to_end};
 use room::{Room, Visit};
 
 const PAGE: &str = include_str!("page.html");
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 async fn chat(port: u16) -> Result<(), Failure> {
-    let listener = at("listening on port", port, TcpListener::bind(("127.0.0.1", port)).await)?;
+    let listener = common::listen(port)?;
     let address = listener.local_addr()?;
     eprintln!("chatting on http://{address}");
     let limits = Limits::new().max_frame(MAX_MESSAGE).max_message(MAX_MESSAGE);

@@ -33,7 +33,10 @@ impl Brpc {
                 self.data(cx, rx, id, key, n, ends && last)?;
                 Ok(Step::Progress)
             }
-            Rx::Call { left, .. } if rx.is_empty() && *left > 0 => Ok(Step::NeedMore { hint: *left }),
+            Rx::Call { left, .. } if rx.is_empty() && *left > 0 => {
+                cx.message_under_way();
+                Ok(Step::NeedMore { hint: *left })
+            }
             Rx::Call { header, left, bytes } => {
                 let n = (*left).min(rx.len());
                 *left -= n;
@@ -43,6 +46,7 @@ impl Brpc {
                 } else {
                     bytes.extend_from_slice(rx.view(n));
                     if !whole {
+                        cx.message_under_way();
                         return Ok(Step::Progress);
                     }
                     core::mem::take(bytes).freeze()
@@ -74,6 +78,7 @@ impl Brpc {
         }
         if header.magic == Magic::Rpc {
             rx.advance(HEADER);
+            cx.message_under_way();
             self.rx = Rx::Call { header: Some(header), left: header.body as usize, bytes: BytesMut::new() };
             return Ok(Step::Progress);
         }

@@ -15,6 +15,11 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    /// A byte of the head came.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.seen > 0
+    }
+
     /// The length of the head that `bytes` starts with, its empty line included.
     pub(crate) fn find(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, HandshakeError> {
         let from = self.seen.saturating_sub(3);

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use duologue_core::{Cause, CloseStep, Code, Cx, Instant, RecvBuf, Step, TimeoutReason};
 
-use super::{Found, WebSocket, What};
+use super::{Found, Opening, WebSocket, What};
 use crate::error::Violation;
 use crate::message::Role;
 use crate::wire::{
@@ -155,6 +155,8 @@ impl WebSocket {
         };
         let response = match cause {
             Cause::Violation(Violation::Handshake(error)) => error.response(),
+            // Nothing was asked: a connection that was made ahead of need. Whatever is asked later would take it for its answer.
+            Cause::Timeout(_) if !self.opening.as_ref().is_some_and(Opening::has_begun) => return,
             Cause::Timeout(_) => status(408, "the request did not come in time"),
             Cause::Truncated { .. } => status(400, "the request was cut off"),
             // Nothing was asked.

@@ -39,6 +39,14 @@ impl Opening {
         Self::Client(Box::new(Asking { handshake, key: String::new(), interim: 0, scan: Scan::default() }))
     }
 
+    /// A part of what it waits for came.
+    pub(super) const fn has_begun(&self) -> bool {
+        match self {
+            Self::Server(scan) => scan.has_begun(),
+            Self::Client(asking) => asking.scan.has_begun(),
+        }
+    }
+
     pub(super) fn start(&mut self, cx: &mut Cx<'_, WebSocket>) {
         if let Self::Client(asking) = self {
             asking.key = new_key([cx.rng.next_u64(), cx.rng.next_u64()]);
