@@ -177,17 +177,26 @@ impl<D> Streams<D> {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn may_open(&mut self) -> Result<(), OpenError> {
+        self.may_open_together(1)
+    }
+
+    /// As [`may_open`](Self::may_open), for `n` streams of which none is to be opened without the others.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn may_open_together(&mut self, n: u32) -> Result<(), OpenError> {
         self.tidy();
+        let (max_local, max_unaccepted, slots) = (self.max_local, self.config.max_unaccepted, self.config.slots);
         let refused = if self.ended.is_some() {
             OpenError::Ended
         } else if self.draining || self.peer_draining {
             OpenError::Draining
-        } else if self.local >= self.max_local {
-            OpenError::TooMany { limit: self.max_local }
-        } else if self.unaccepted >= self.config.max_unaccepted {
-            OpenError::TooMany { limit: self.config.max_unaccepted }
-        } else if self.slab.is_full() {
-            OpenError::NoSlot { slots: self.config.slots }
+        } else if max_local.saturating_sub(self.local) < n {
+            OpenError::TooMany { limit: max_local }
+        } else if max_unaccepted.saturating_sub(self.unaccepted) < n {
+            OpenError::TooMany { limit: max_unaccepted }
+        } else if slots.saturating_sub(self.slab.live()) < n {
+            OpenError::NoSlot { slots }
         } else {
             return Ok(());
         };
