@@ -148,7 +148,10 @@ impl Yamux {
         match header.kind {
             Kind::Data | Kind::WindowUpdate => self.stream_frame(cx, header)?,
             Kind::Ping => self.pinged(cx, header)?,
-            Kind::GoAway if header.length == NORMAL => self.streams.peer_drains(|_| true),
+            Kind::GoAway if header.length == NORMAL => {
+                self.empty(cx, header)?;
+                self.streams.peer_drains(|_| true);
+            }
             Kind::GoAway => return Ok(Step::Close(Code(header.length))),
         }
         Ok(Step::Progress)
@@ -162,16 +165,15 @@ impl Yamux {
             self.check_opened(header.stream)?;
             self.streams.lookup(u64::from(header.stream))
         };
-        if let Some(id) = id.filter(|_| header.has(ACK)) {
-            self.streams.accepted(id);
-        }
+        let accepts = id.filter(|_| header.has(ACK)).is_none_or(|id| self.streams.accepted(id));
         if header.kind == Kind::Data && header.length > 0 {
             self.measure(cx);
             self.body = Some(Body { id, header, left: header.length as usize });
             return Ok(());
         }
-        if header.kind == Kind::Data && header.flags == 0 {
-            self.streams.spend(cx.now, Abuse::Empty).map_err(violated)?;
+        let says_nothing = header.kind == Kind::Data && header.flags == 0;
+        if says_nothing || (!accepts && header.flags == ACK && header.length == 0) {
+            self.empty(cx, header)?;
         }
         if header.kind == Kind::WindowUpdate && (header.length > 0 || header.flags == 0) {
             match id {
@@ -181,6 +183,12 @@ impl Yamux {
             .map_err(violated)?;
         }
         self.ends(cx, id, header).map_err(violated)
+    }
+
+    /// A frame that moves nothing.
+    fn empty(&mut self, cx: &Cx<'_, Self>, header: Header) -> Result<(), YamuxViolation> {
+        let spent = self.streams.spend(cx.now, Abuse::Empty);
+        spent.map_err(|violation| YamuxViolation::Stream { stream: header.stream, violation })
     }
 
     /// FIN and RST count after everything else in their frame.
@@ -232,6 +240,8 @@ impl Yamux {
                         cx.timers.clear(YamuxTimer::Pong);
                         self.pong = Some(rtt);
                     }
+                } else {
+                    self.empty(cx, header)?;
                 }
             }
             other => return Err(YamuxViolation::Ping(other)),

@@ -1,0 +1,88 @@
+//! Frames that move nothing: a few are taken, a flood is cut off, and an honest peer's never are.
+// The helpers of tests unwrap as the tests do.
+#![allow(clippy::unwrap_used)]
+
+use bytes::BufMut;
+use duologue_core::streams::{Abuse, AbuseBudget, Multiplex, StreamViolation, StreamsConfig};
+use duologue_core::{Cause, Config, Event, Instant, Session};
+use duologue_yamux::wire::{ACK, Header, Kind, NORMAL, SYN};
+use duologue_yamux::{Role, Yamux, YamuxConfig, YamuxViolation};
+
+const NOW: Instant = Instant::from_nanos(1_000);
+const BURST: u32 = 50;
+
+fn session(role: Role) -> Session<Yamux> {
+    let abuse = AbuseBudget { burst: BURST, ..AbuseBudget::default() };
+    let config = YamuxConfig::new().streams(StreamsConfig::new().abuse(abuse));
+    Session::new(Yamux::new(role, config).unwrap(), Config::new(), 7, NOW).unwrap()
+}
+
+/// Feeds a frame again and again, as a driver would; how many were taken before the session ended.
+fn taken(session: &mut Session<Yamux>, frame: Header) -> u32 {
+    for n in 0..10 * BURST {
+        session.recv_buf().put_slice(&frame.encode());
+        session.received(NOW);
+        while session.interest().event {
+            let _: Option<Event<_, _>> = session.poll_event(NOW);
+        }
+        let mut slices = [&[][..]; 8];
+        let filled = session.transmit(&mut slices);
+        let len = slices[..filled].iter().map(|slice| slice.len()).sum();
+        session.transmitted(NOW, len);
+        if session.cause().is_some() {
+            return n;
+        }
+    }
+    10 * BURST
+}
+
+fn empty(session: &Session<Yamux>) -> bool {
+    let violation = StreamViolation::Abuse { kind: Abuse::Empty, limit: BURST };
+    matches!(session.cause(), Some(Cause::Violation(YamuxViolation::Stream { violation: v, .. })) if *v == violation)
+}
+
+#[test]
+fn leaving_again_and_again_is_a_flood() {
+    // Each looks at every stream there is.
+    let mut server = session(Role::Server);
+    assert_eq!(taken(&mut server, Header { kind: Kind::GoAway, flags: 0, stream: 0, length: NORMAL }), BURST);
+    assert!(empty(&server), "{:?}", server.cause());
+}
+
+#[test]
+fn answers_that_nobody_asked_for_are_a_flood() {
+    let mut server = session(Role::Server);
+    assert_eq!(taken(&mut server, Header { kind: Kind::Ping, flags: ACK, stream: 0, length: 0xdead }), BURST);
+    assert!(empty(&server), "{:?}", server.cause());
+}
+
+#[test]
+fn accepting_a_stream_again_and_again_is_a_flood() {
+    for kind in [Kind::Data, Kind::WindowUpdate] {
+        let mut client = session(Role::Client);
+        client.protocol_mut(NOW).open(NOW).unwrap();
+        // The first is what was asked for.
+        assert_eq!(taken(&mut client, Header { kind, flags: ACK, stream: 1, length: 0 }), BURST + 1, "{kind:?}");
+        assert!(empty(&client), "{:?}", client.cause());
+    }
+}
+
+#[test]
+fn each_stream_is_accepted_by_a_frame_of_its_own() {
+    let mut client = session(Role::Client);
+    for n in 0..5 * BURST {
+        let id = client.protocol_mut(NOW).open(NOW).unwrap();
+        let frame = Header { kind: Kind::WindowUpdate, flags: ACK, stream: 2 * n + 1, length: 0 };
+        client.recv_buf().put_slice(&frame.encode());
+        client.received(NOW);
+        assert!(client.protocol_mut(NOW).streams_mut().get_mut(id).is_some() && client.cause().is_none());
+    }
+    // And a peer that opens and accepts at once, in one frame with its first data or its window, is none either.
+    let mut server = session(Role::Server);
+    for n in 0..5 * BURST {
+        let frame = Header { kind: Kind::WindowUpdate, flags: SYN, stream: 2 * n + 1, length: 0 };
+        server.recv_buf().put_slice(&frame.encode());
+        server.received(NOW);
+        assert!(server.cause().is_none());
+    }
+}
