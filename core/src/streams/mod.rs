@@ -159,10 +159,13 @@ impl<D> Streams<D> {
         key: impl FnOnce(StreamId) -> u64,
     ) -> Result<StreamId, OpenError> {
         self.may_open()?;
-        let key = key(self.slab.next_id());
+        let id = self.slab.next_id();
+        let key = key(id);
         if self.keys.contains_key(&key) {
             return Err(OpenError::NoIds);
         }
+        // The slot may wait in line for a stream that was never announced: streams are announced in their order.
+        self.slab.unlist(List::Control, id.index);
         let carries = if options.announce || options.wait { 0 } else { Flags::CARRIES };
         let due = if options.announce { Flags::OPEN_DUE } else { 0 };
         let taken = if options.wait { 0 } else { Flags::TAKEN };
