@@ -387,3 +387,24 @@ fn everybody_who_waits_for_a_place_is_told_when_there_will_be_none() {
     }
     assert!(matches!(wait(&rig).poll(), Some(Err(_))), "nor does who comes now wait");
 }
+
+/// As a socket does: nothing fits, so nothing is waited for. In streams of messages, an empty one is no end.
+#[test]
+fn reading_into_nothing_waits_for_nothing() {
+    let mut rig = rig();
+    let (near, mut far) = rig.joined();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut read = |stream: &mut Stream, into: &mut [u8]| {
+        let mut into = tokio::io::ReadBuf::new(into);
+        let polled = tokio::io::AsyncRead::poll_read(Pin::new(stream), &mut cx, &mut into);
+        polled.map(|done| done.map(|()| into.filled().len()).map_err(|e| e.kind()))
+    };
+    assert_eq!(read(&mut far, &mut []), Poll::Ready(Ok(0)));
+    assert_eq!(read(&mut far, &mut [0; 4]), Poll::Pending);
+    near.finish();
+    rig.settle();
+    assert_eq!(read(&mut far, &mut [0; 4]), Poll::Ready(Ok(0)));
+    near.reset(Code(1));
+    rig.settle();
+    assert_eq!(read(&mut far, &mut []), Poll::Ready(Ok(0)));
+}

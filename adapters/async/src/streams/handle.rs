@@ -325,20 +325,30 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamReceiver<P, T, K> {
         )
     }
 
-    /// Copies out as many bytes as there are and fit; 0 once the peer finished.
+    /// Copies out as many bytes as there are and fit; 0 once the peer finished, or where nothing fits. Where messages
+    /// end is not told, and empty ones are passed over.
     ///
     /// # Errors
     /// The stream ended before the peer finished.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, StreamEnd>> {
+        if into.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         let into = std::cell::RefCell::new(into);
         self.shared.wait(
             self.id,
             |waiting| waiting.reader.replace(cx.waker().clone()),
-            |stream| match stream.status() {
-                RecvStatus::Data(_) => Some(Ok(stream.read(&mut into.borrow_mut()))),
-                RecvStatus::Nothing => None,
-                RecvStatus::Finished => Some(Ok(0)),
-                RecvStatus::Ended(end) => Some(finished::<()>(end).map(|_| 0)),
+            |stream| loop {
+                match stream.status() {
+                    RecvStatus::Data(_) => match stream.read(&mut into.borrow_mut()) {
+                        // Empty messages, and nothing behind them.
+                        0 => {}
+                        n => return Some(Ok(n)),
+                    },
+                    RecvStatus::Nothing => return None,
+                    RecvStatus::Finished => return Some(Ok(0)),
+                    RecvStatus::Ended(end) => return Some(finished::<()>(end).map(|_| 0)),
+                }
             },
             |end| finished::<()>(end).map(|_| 0),
         )
