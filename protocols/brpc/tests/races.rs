@@ -147,3 +147,27 @@ fn streams_that_were_never_offered_do_not_make_late_answers_forgotten() {
         assert_eq!(server.end_of(id), [StreamEnd::PeerReset(Code(code::ECONNRESET))], "it is not left half open");
     }
 }
+
+/// Clients go on calling while a server drains or has too much to do: what is under way must not be lost by that.
+#[test]
+fn calls_that_are_turned_away_do_not_end_the_session_however_many_they_are() {
+    for drains in [false, true] {
+        let config = BrpcConfig::new().max_requests(1);
+        let (mut client, mut server) = (Side::new(Role::Client, BrpcConfig::new()), Side::new(Role::Server, config));
+        client.call(echo(0, vec![]));
+        exchange(&mut client, &mut server, usize::MAX);
+        let under_way = server.request();
+        if drains {
+            assert!(server.session.drain(NOW));
+        }
+        let refusal = if drains { code::ELOGOFF } else { code::ELIMIT };
+        for round in 0..50 {
+            (1..=100).for_each(|n| client.call(echo(round * 100 + n, vec![])));
+            exchange(&mut client, &mut server, usize::MAX);
+            assert!((0..100).all(|_| client.response().error_code == refusal), "{:?}", server.session.cause());
+        }
+        server.reply(Reply::ok(under_way.id, "at last".into()));
+        exchange(&mut client, &mut server, usize::MAX);
+        assert_eq!(client.response().body, "at last");
+    }
+}

@@ -276,8 +276,11 @@ impl Brpc {
         error_code: i32,
         text: &str,
     ) -> Result<Step<BrpcEvent>, BrpcViolation> {
-        let spent = self.streams.spend(cx.now, Abuse::Answers);
-        spent.map_err(|violation| BrpcViolation::Stream { stream: super::INVALID, violation })?;
+        // Clients cannot know that there is too much to do, and an answer costs less than what was asked for would.
+        if error_code == code::EREQUEST {
+            let spent = self.streams.spend(cx.now, Abuse::Answers);
+            spent.map_err(|violation| BrpcViolation::Stream { stream: super::INVALID, violation })?;
+        }
         let bytes = answer(pending, &completed(pending, RpcMeta::default(), (error_code, text)), &[], &[]);
         cx.tx.control(bytes.len()).put_slice(&bytes);
         Ok(Step::Progress)
