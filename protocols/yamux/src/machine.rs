@@ -161,9 +161,13 @@ impl Yamux {
         let violated = |violation| YamuxViolation::Stream { stream: header.stream, violation };
         let id = if header.has(SYN) {
             self.peer_opened(cx, header)?
-        } else {
-            self.check_opened(header.stream)?;
+        } else if self.was_opened(header.stream) {
             self.streams.lookup(u64::from(header.stream))
+        } else if header.length == 0 && header.flags & (FIN | RST) != 0 && !self.is_ours(header.stream) {
+            // Who announces a stream by its first data may give it up before, as the `yamux` crate does.
+            return self.empty(cx, header);
+        } else {
+            return Err(YamuxViolation::NeverOpened(header.stream));
         };
         let accepts = id.filter(|_| header.has(ACK)).is_none_or(|id| self.streams.accepted(id));
         if header.kind == Kind::Data && header.length > 0 {
@@ -219,10 +223,8 @@ impl Yamux {
     }
 
     /// A frame of a stream that ended here may still be on its way; one that never was may not.
-    fn check_opened(&self, stream: u32) -> Result<(), YamuxViolation> {
-        let opened =
-            if self.is_ours(stream) { self.next.is_none_or(|next| stream < next) } else { stream <= self.highest };
-        if opened { Ok(()) } else { Err(YamuxViolation::NeverOpened(stream)) }
+    fn was_opened(&self, stream: u32) -> bool {
+        if self.is_ours(stream) { self.next.is_none_or(|next| stream < next) } else { stream <= self.highest }
     }
 
     fn pinged(&mut self, cx: &mut Cx<'_, Self>, header: Header) -> Result<(), YamuxViolation> {

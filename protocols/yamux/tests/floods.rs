@@ -5,7 +5,7 @@
 use bytes::BufMut;
 use duologue_core::streams::{Abuse, AbuseBudget, Multiplex, StreamViolation, StreamsConfig};
 use duologue_core::{Cause, Config, Event, Instant, Session};
-use duologue_yamux::wire::{ACK, Header, Kind, NORMAL, SYN};
+use duologue_yamux::wire::{ACK, FIN, Header, Kind, NORMAL, RST, SYN};
 use duologue_yamux::{Role, Yamux, YamuxConfig, YamuxViolation};
 
 const NOW: Instant = Instant::from_nanos(1_000);
@@ -17,23 +17,23 @@ fn session(role: Role) -> Session<Yamux> {
     Session::new(Yamux::new(role, config).unwrap(), Config::new(), 7, NOW).unwrap()
 }
 
-/// Feeds a frame again and again, as a driver would; how many were taken before the session ended.
-fn taken(session: &mut Session<Yamux>, frame: Header) -> u32 {
-    for n in 0..10 * BURST {
-        session.recv_buf().put_slice(&frame.encode());
-        session.received(NOW);
-        while session.interest().event {
-            let _: Option<Event<_, _>> = session.poll_event(NOW);
-        }
-        let mut slices = [&[][..]; 8];
-        let filled = session.transmit(&mut slices);
-        let len = slices[..filled].iter().map(|slice| slice.len()).sum();
-        session.transmitted(NOW, len);
-        if session.cause().is_some() {
-            return n;
-        }
+/// Feeds a frame, as a driver would; why the session ended, if it did.
+fn once(session: &mut Session<Yamux>, frame: Header) -> Option<Cause<YamuxViolation>> {
+    session.recv_buf().put_slice(&frame.encode());
+    session.received(NOW);
+    while session.interest().event {
+        let _: Option<Event<_, _>> = session.poll_event(NOW);
     }
-    10 * BURST
+    let mut slices = [&[][..]; 8];
+    let filled = session.transmit(&mut slices);
+    let len = slices[..filled].iter().map(|slice| slice.len()).sum();
+    session.transmitted(NOW, len);
+    session.cause().cloned()
+}
+
+/// How many times a frame is taken before the session ends.
+fn taken(session: &mut Session<Yamux>, frame: Header) -> u32 {
+    (0..10 * BURST).find(|_| once(session, frame).is_some()).unwrap_or(10 * BURST)
 }
 
 fn empty(session: &Session<Yamux>) -> bool {
@@ -84,5 +84,26 @@ fn each_stream_is_accepted_by_a_frame_of_its_own() {
         server.recv_buf().put_slice(&frame.encode());
         server.received(NOW);
         assert!(server.cause().is_none());
+    }
+}
+
+/// The `yamux` crate announces a stream with its first frame of data. One that was dropped or closed before that ends
+/// without ever having begun, and the other streams have no part in it.
+#[test]
+fn the_end_of_a_stream_that_was_never_announced_is_nothing() {
+    for flags in [FIN, RST, FIN | ACK, RST | ACK] {
+        let mut server = session(Role::Server);
+        let end = |stream| Header { kind: Kind::Data, flags, stream, length: 0 };
+        assert_eq!(once(&mut server, end(1)), None, "{flags}");
+        assert_eq!(once(&mut server, Header { kind: Kind::WindowUpdate, flags: SYN, stream: 3, length: 0 }), None);
+        assert_eq!(once(&mut server, end(1)), None, "{flags}");
+        assert_eq!(server.protocol().streams().open_counts(), (0, 1));
+        // Bounded as all that moves nothing.
+        assert!(taken(&mut server, end(99)) < BURST && empty(&server), "{:?}", server.cause());
+        // Of our own streams the peer knows which there are, and data needs a stream.
+        for (frame, stream) in [(end(2), 2), (Header { length: 5, ..end(1) }, 1)] {
+            let never = Cause::Violation(YamuxViolation::NeverOpened(stream));
+            assert_eq!(once(&mut session(Role::Server), frame), Some(never));
+        }
     }
 }
