@@ -201,7 +201,14 @@ impl Yamux {
         if header.has(RST) {
             return self.streams.peer_reset(cx.now, id, Code(0));
         }
-        if header.has(FIN) { self.streams.peer_finished(id) } else { Ok(()) }
+        if !header.has(FIN) {
+            return Ok(());
+        }
+        match self.streams.peer_finished(id) {
+            // The `yamux` crate says it as often as its stream is closed.
+            Err(StreamViolation::AfterFinish) => self.streams.spend(cx.now, Abuse::Empty),
+            other => other,
+        }
     }
 
     fn peer_opened(&mut self, cx: &mut Cx<'_, Self>, header: Header) -> Result<Option<StreamId>, YamuxViolation> {

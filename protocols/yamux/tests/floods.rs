@@ -107,3 +107,22 @@ fn the_end_of_a_stream_that_was_never_announced_is_nothing() {
         }
     }
 }
+
+/// The `yamux` crate says FIN as often as its stream is closed. Once our half is over as well nobody looks at it any more,
+/// and before that it says no more than the first did.
+#[test]
+fn finishing_again_is_nothing() {
+    let mut server = session(Role::Server);
+    let fin = Header { kind: Kind::Data, flags: FIN, stream: 1, length: 0 };
+    assert_eq!(once(&mut server, Header { flags: SYN | FIN, ..fin }), None);
+    assert_eq!(once(&mut server, fin), None);
+    // Bounded as all that moves nothing; and more data is none of it.
+    let violation = StreamViolation::AfterFinish;
+    let mut other = session(Role::Server);
+    assert_eq!(once(&mut other, Header { flags: SYN | FIN, ..fin }), None);
+    other.recv_buf().put_slice(&Header { length: 3, ..fin }.encode());
+    other.recv_buf().put_slice(b"abc");
+    other.received(NOW);
+    assert_eq!(other.cause(), Some(&Cause::Violation(YamuxViolation::Stream { stream: 1, violation })));
+    assert!(taken(&mut server, fin) < BURST && empty(&server), "{:?}", server.cause());
+}
