@@ -142,7 +142,7 @@ fn each_way_to_end_wakes_the_reader_once() {
     type Act = fn(&Stream, &mut Rig);
     let ways: [(Act, Result<Option<Bytes>, StreamEnd>); 5] = [
         (|near, _| near.finish(), Ok(None)),
-        (|near, _| near.reset(Code(3)), Err(StreamEnd::PeerReset(Code(0)))),
+        (|near, _| near.reset(Code(3)), Err(StreamEnd::PeerReset(Code(3)))),
         (|_, rig| rig.client.abort(Code(0)), Err(StreamEnd::Lost)),
         (|_, rig| rig.server.abort(Code(0)), Err(StreamEnd::LocalClose)),
         (|_, rig| rig.tasks[1] = Task::new(std::future::pending()), Err(StreamEnd::LocalClose)),

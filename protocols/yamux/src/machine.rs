@@ -163,14 +163,14 @@ impl Yamux {
             self.peer_opened(cx, header)?
         } else if self.was_opened(header.stream) {
             self.streams.lookup(u64::from(header.stream))
-        } else if header.length == 0 && header.flags & (FIN | RST) != 0 && !self.is_ours(header.stream) {
+        } else if header.flags & (FIN | RST) != 0 && header.payload() == 0 && !self.is_ours(header.stream) {
             // Who announces a stream by its first data may give it up before, as the `yamux` crate does.
             return self.empty(cx, header);
         } else {
             return Err(YamuxViolation::NeverOpened(header.stream));
         };
         let accepts = id.filter(|_| header.has(ACK)).is_none_or(|id| self.streams.accepted(id));
-        if header.kind == Kind::Data && header.length > 0 {
+        if header.payload() > 0 {
             self.measure(cx);
             self.body = Some(Body { id, header, left: header.length as usize });
             return Ok(());
@@ -179,7 +179,8 @@ impl Yamux {
         if says_nothing || (!accepts && header.flags == ACK && header.length == 0) {
             self.empty(cx, header)?;
         }
-        if header.kind == Kind::WindowUpdate && (header.length > 0 || header.flags == 0) {
+        // What a reset has in its place is no credit.
+        if header.kind == Kind::WindowUpdate && !header.has(RST) && (header.length > 0 || header.flags == 0) {
             match id {
                 Some(id) => self.streams.granted(cx.now, id, header.length),
                 None => self.streams.spend(cx.now, Abuse::Grants),
@@ -199,7 +200,8 @@ impl Yamux {
     fn ends(&mut self, cx: &Cx<'_, Self>, id: Option<StreamId>, header: Header) -> Result<(), StreamViolation> {
         let Some(id) = id else { return Ok(()) };
         if header.has(RST) {
-            return self.streams.peer_reset(cx.now, id, Code(0));
+            let code = if header.kind == Kind::WindowUpdate { header.length } else { 0 };
+            return self.streams.peer_reset(cx.now, id, Code(code));
         }
         if !header.has(FIN) {
             return Ok(());
@@ -317,7 +319,7 @@ impl Yamux {
             StreamOrder::Open { window: size } => window(SYN, size.saturating_sub(INITIAL_WINDOW)),
             StreamOrder::Accept { window: size } => window(ACK, size.saturating_sub(INITIAL_WINDOW)),
             StreamOrder::Finish => Header { kind: Kind::Data, flags: FIN, stream, length: 0 },
-            StreamOrder::Reset { .. } => Header { kind: Kind::Data, flags: RST, stream, length: 0 },
+            StreamOrder::Reset { code } => window(RST, code.0),
             StreamOrder::Credit(Grant { increment, .. }) => window(0, increment),
             // The wire has no word for it, and the streams were told so.
             StreamOrder::StopReading { .. } => return,

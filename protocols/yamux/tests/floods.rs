@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::BufMut;
-use duologue_core::streams::{Abuse, AbuseBudget, Multiplex, StreamViolation, StreamsConfig};
-use duologue_core::{Cause, Config, Event, Instant, Session};
+use duologue_core::streams::{Abuse, AbuseBudget, Multiplex, StreamEnd, StreamEvent, StreamViolation, StreamsConfig};
+use duologue_core::{Cause, Code, Config, Event, Instant, Session};
 use duologue_yamux::wire::{ACK, FIN, Header, Kind, NORMAL, RST, SYN};
-use duologue_yamux::{Role, Yamux, YamuxConfig, YamuxViolation};
+use duologue_yamux::{Role, Yamux, YamuxConfig, YamuxEvent, YamuxViolation};
 
 const NOW: Instant = Instant::from_nanos(1_000);
 const BURST: u32 = 50;
@@ -24,11 +24,16 @@ fn once(session: &mut Session<Yamux>, frame: Header) -> Option<Cause<YamuxViolat
     while session.interest().event {
         let _: Option<Event<_, _>> = session.poll_event(NOW);
     }
+    output(session);
+    session.cause().cloned()
+}
+
+fn output(session: &mut Session<Yamux>) -> Vec<u8> {
     let mut slices = [&[][..]; 8];
     let filled = session.transmit(&mut slices);
-    let len = slices[..filled].iter().map(|slice| slice.len()).sum();
-    session.transmitted(NOW, len);
-    session.cause().cloned()
+    let bytes = slices[..filled].concat();
+    session.transmitted(NOW, bytes.len());
+    bytes
 }
 
 /// How many times a frame is taken before the session ends.
@@ -125,4 +130,32 @@ fn finishing_again_is_nothing() {
     other.received(NOW);
     assert_eq!(other.cause(), Some(&Cause::Violation(YamuxViolation::Stream { stream: 1, violation })));
     assert!(taken(&mut server, fin) < BURST && empty(&server), "{:?}", server.cause());
+}
+
+/// libp2p's Go implementation says why in the length of the window update that resets a stream; others say 0 there.
+#[test]
+fn a_reset_says_why_in_its_length_and_grants_nothing() {
+    let mut server = session(Role::Server);
+    let open = Header { kind: Kind::WindowUpdate, flags: SYN, stream: 1, length: 0 };
+    for (stream, code) in [(1, 0), (3, 8), (5, u32::MAX)] {
+        assert_eq!(once(&mut server, Header { stream, ..open }), None);
+        let id = server.protocol().streams().lookup(u64::from(stream)).unwrap();
+        server.recv_buf().put_slice(&Header { stream, flags: RST, length: code, ..open }.encode());
+        server.received(NOW);
+        let mut ends = Vec::new();
+        while server.interest().event {
+            if let Some(Event::App(YamuxEvent::Stream(StreamEvent::Closed(of, closed)))) = server.poll_event(NOW) {
+                ends.push((of, closed.end));
+            }
+        }
+        assert_eq!((ends, server.cause()), (vec![(id, StreamEnd::PeerReset(Code(code)))], None));
+    }
+    // So do we; and one that never began says it to nobody.
+    let mut client = session(Role::Client);
+    let id = client.protocol_mut(NOW).open(NOW).unwrap();
+    output(&mut client);
+    client.protocol_mut(NOW).streams_mut().get_mut(id).unwrap().reset(Code(8));
+    assert_eq!(output(&mut client), Header { flags: RST, length: 8, ..open }.encode());
+    let never = Header { stream: 99, flags: RST, length: 8, ..open };
+    assert_eq!(once(&mut server, never), None);
 }

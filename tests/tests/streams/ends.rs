@@ -60,10 +60,9 @@ fn a_reset_is_told_to_both_with_its_code() {
         let (mut ours, mut theirs) = joined(&client, &server).await;
         ours.reset(Code(5));
         assert_eq!(ours.recv().await, Err(StreamEnd::LocalReset(Code(5))));
-        // yamux has no codes on the wire.
-        assert_eq!(theirs.recv().await, Err(StreamEnd::PeerReset(Code(0))));
+        assert_eq!(theirs.recv().await, Err(StreamEnd::PeerReset(Code(5))));
         let refused = theirs.send(Bytes::from_static(b"x")).await.unwrap_err();
-        assert_eq!(refused.why, StreamError::Ended(StreamEnd::PeerReset(Code(0))));
+        assert_eq!(refused.why, StreamError::Ended(StreamEnd::PeerReset(Code(5))));
     });
 }
 
@@ -79,7 +78,7 @@ fn dropping_the_last_sender_is_a_reset_that_says_so() {
         assert!(theirs.recv().await.unwrap().is_some());
         drop(clone);
         assert_eq!(receiver.recv().await, Err(StreamEnd::LocalReset(DROPPED)));
-        assert_eq!(theirs.recv().await, Err(StreamEnd::PeerReset(Code(0))));
+        assert_eq!(theirs.recv().await, Err(StreamEnd::PeerReset(DROPPED)));
     });
 }
 
