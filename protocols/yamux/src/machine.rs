@@ -91,6 +91,8 @@ pub struct Yamux {
     pong: Option<Duration>,
     /// Our goodbye goes after everything that was accepted.
     goodbye: Option<u32>,
+    /// The session ends once no stream is open.
+    leaving: bool,
 }
 
 /// The rest of a data frame.
@@ -130,6 +132,7 @@ impl Yamux {
             asked_at: None,
             pong: None,
             goodbye: None,
+            leaving: false,
         })
     }
 
@@ -137,6 +140,11 @@ impl Yamux {
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
+    }
+
+    /// The last stream ended, and that was waited for.
+    fn has_left(&self) -> bool {
+        self.leaving && self.streams.open_counts() == (0, 0) && self.streams.is_quiescent()
     }
 
     fn is_ours(&self, stream: u32) -> bool {
@@ -436,12 +444,22 @@ impl Protocol for Yamux {
         CloseStep::Done
     }
 
+    /// GoAway goes at once. The session ends once the streams that exist have ended.
+    fn drain(&mut self, cx: &mut Cx<'_, Self>) -> bool {
+        if !self.leaving {
+            self.leaving = true;
+            self.streams.drain();
+            control(cx, Header { kind: Kind::GoAway, flags: 0, stream: 0, length: NORMAL });
+        }
+        true
+    }
+
     fn quiescent(&self) -> bool {
         self.streams.is_quiescent() && self.goodbye.is_none()
     }
 
     fn wants_fill(&self) -> bool {
-        self.established && (self.streams.has_orders() || self.goodbye.is_some())
+        self.established && (self.streams.has_orders() || self.goodbye.is_some() || self.has_left())
     }
 
     fn fill(&mut self, cx: &mut Cx<'_, Self>) {
@@ -461,6 +479,10 @@ impl Protocol for Yamux {
             if let Some(length) = self.goodbye.take() {
                 control(cx, Header { kind: Kind::GoAway, flags: 0, stream: 0, length });
             }
+        }
+        if self.has_left() {
+            self.leaving = false;
+            cx.close(Code(0));
         }
     }
 
