@@ -408,3 +408,20 @@ fn reading_into_nothing_waits_for_nothing() {
     rig.settle();
     assert_eq!(read(&mut far, &mut []), Poll::Ready(Ok(0)));
 }
+
+#[test]
+fn everybody_who_waits_for_a_place_is_told_when_we_drain() {
+    for drain in [|side: &Side| side.drain(), |side: &Side| side.try_send(duologue_yamux::YamuxCommand::Drain).unwrap()]
+    {
+        let mut rig = rig();
+        let _open: Vec<Stream> = (0..3).map(|_| opening(&rig).poll().unwrap()).collect();
+        let client = rig.client.clone();
+        let mut waits = Task::new(async move { client.open().await.map(drop) });
+        assert!(waits.poll().is_none());
+        rig.settle();
+        drain(&rig.client);
+        rig.settle();
+        assert!(waits.rings() > 0, "no stream ends for a long time");
+        assert!(matches!(waits.poll(), Some(Err(_))));
+    }
+}

@@ -247,6 +247,8 @@ impl<D> Streams<D> {
     /// Takes no further streams of the peer's, and opens none. Those that exist go on.
     pub fn drain(&mut self) {
         self.draining = true;
+        // Whoever was refused a place waits for one, and there will be none.
+        self.tell_draining |= core::mem::take(&mut self.wants_open) && self.ended.is_none();
     }
 
     /// Either side lets the connection drain.
