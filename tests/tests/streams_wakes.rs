@@ -142,7 +142,7 @@ fn each_way_to_end_wakes_the_reader_once() {
     type Act = fn(&Stream, &mut Rig);
     let ways: [(Act, Result<Option<Bytes>, StreamEnd>); 5] = [
         (|near, _| near.finish(), Ok(None)),
-        (|near, _| near.reset(Code(3)), Err(StreamEnd::PeerReset(Code(0)))),
+        (|near, _| near.reset(Code(3)), Err(StreamEnd::PeerReset(Code(3)))),
         (|_, rig| rig.client.abort(Code(0)), Err(StreamEnd::Lost)),
         (|_, rig| rig.server.abort(Code(0)), Err(StreamEnd::LocalClose)),
         (|_, rig| rig.tasks[1] = Task::new(std::future::pending()), Err(StreamEnd::LocalClose)),
@@ -386,4 +386,42 @@ fn everybody_who_waits_for_a_place_is_told_when_there_will_be_none() {
         assert!(matches!(task.poll(), Some(Err(_))));
     }
     assert!(matches!(wait(&rig).poll(), Some(Err(_))), "nor does who comes now wait");
+}
+
+/// As a socket does: nothing fits, so nothing is waited for. In streams of messages, an empty one is no end.
+#[test]
+fn reading_into_nothing_waits_for_nothing() {
+    let mut rig = rig();
+    let (near, mut far) = rig.joined();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut read = |stream: &mut Stream, into: &mut [u8]| {
+        let mut into = tokio::io::ReadBuf::new(into);
+        let polled = tokio::io::AsyncRead::poll_read(Pin::new(stream), &mut cx, &mut into);
+        polled.map(|done| done.map(|()| into.filled().len()).map_err(|e| e.kind()))
+    };
+    assert_eq!(read(&mut far, &mut []), Poll::Ready(Ok(0)));
+    assert_eq!(read(&mut far, &mut [0; 4]), Poll::Pending);
+    near.finish();
+    rig.settle();
+    assert_eq!(read(&mut far, &mut [0; 4]), Poll::Ready(Ok(0)));
+    near.reset(Code(1));
+    rig.settle();
+    assert_eq!(read(&mut far, &mut []), Poll::Ready(Ok(0)));
+}
+
+#[test]
+fn everybody_who_waits_for_a_place_is_told_when_we_drain() {
+    for drain in [|side: &Side| side.drain(), |side: &Side| side.try_send(duologue_yamux::YamuxCommand::Drain).unwrap()]
+    {
+        let mut rig = rig();
+        let _open: Vec<Stream> = (0..3).map(|_| opening(&rig).poll().unwrap()).collect();
+        let client = rig.client.clone();
+        let mut waits = Task::new(async move { client.open().await.map(drop) });
+        assert!(waits.poll().is_none());
+        rig.settle();
+        drain(&rig.client);
+        rig.settle();
+        assert!(waits.rings() > 0, "no stream ends for a long time");
+        assert!(matches!(waits.poll(), Some(Err(_))));
+    }
 }

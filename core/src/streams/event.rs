@@ -26,7 +26,8 @@ pub enum StreamEvent {
     Closed(StreamId, StreamClosed),
     /// Opening was refused for want of a place, and there is one now.
     CanOpen,
-    /// The peer lets the connection drain: no further stream can be opened.
+    /// The connection drains: no further stream can be opened. Told when the peer lets it drain, and when we do while
+    /// [`CanOpen`](Self::CanOpen) is waited for.
     Draining,
 }
 

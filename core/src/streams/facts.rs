@@ -35,18 +35,19 @@ impl<D> Streams<D> {
         Ok(self.insert(key, data, UNIT_WEIGHT as u8, flags))
     }
 
-    /// The peer accepted a stream of ours.
-    pub fn accepted(&mut self, id: StreamId) {
-        let Some(index) = self.slab.find(id) else { return };
-        let Some(stream) = self.slab.get_mut(index) else { return };
-        if stream.flags.has(Flags::LOCAL) && !stream.is_over() && !stream.flags.has(Flags::OPEN_DUE) {
-            if stream.flags.take(Flags::UNACCEPTED) {
-                stream.flags.set(Flags::TAKEN | Flags::CARRIES | Flags::ACCEPTED);
-                self.unaccepted -= 1;
-            }
-            self.settle(index);
-            self.wake_opener();
+    /// The peer accepted a stream of ours. False if that says nothing: it did before, or the stream is not ours, was
+    /// not announced or ended.
+    pub fn accepted(&mut self, id: StreamId) -> bool {
+        let Some(index) = self.slab.find(id) else { return false };
+        let Some(stream) = self.slab.get_mut(index) else { return false };
+        if stream.is_over() || stream.flags.has(Flags::OPEN_DUE) || !stream.flags.take(Flags::UNACCEPTED) {
+            return false;
         }
+        stream.flags.set(Flags::TAKEN | Flags::CARRIES | Flags::ACCEPTED);
+        self.unaccepted -= 1;
+        self.settle(index);
+        self.wake_opener();
+        true
     }
 
     /// Data came on a stream; `ends` says that a message ends with it, in streams of messages. On a stream that ended

@@ -159,10 +159,13 @@ impl<D> Streams<D> {
         key: impl FnOnce(StreamId) -> u64,
     ) -> Result<StreamId, OpenError> {
         self.may_open()?;
-        let key = key(self.slab.next_id());
+        let id = self.slab.next_id();
+        let key = key(id);
         if self.keys.contains_key(&key) {
             return Err(OpenError::NoIds);
         }
+        // The slot may wait in line for a stream that was never announced: streams are announced in their order.
+        self.slab.unlist(List::Control, id.index);
         let carries = if options.announce || options.wait { 0 } else { Flags::CARRIES };
         let due = if options.announce { Flags::OPEN_DUE } else { 0 };
         let taken = if options.wait { 0 } else { Flags::TAKEN };
@@ -177,17 +180,26 @@ impl<D> Streams<D> {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn may_open(&mut self) -> Result<(), OpenError> {
+        self.may_open_together(1)
+    }
+
+    /// As [`may_open`](Self::may_open), for `n` streams of which none is to be opened without the others.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn may_open_together(&mut self, n: u32) -> Result<(), OpenError> {
         self.tidy();
+        let (max_local, max_unaccepted, slots) = (self.max_local, self.config.max_unaccepted, self.config.slots);
         let refused = if self.ended.is_some() {
             OpenError::Ended
         } else if self.draining || self.peer_draining {
             OpenError::Draining
-        } else if self.local >= self.max_local {
-            OpenError::TooMany { limit: self.max_local }
-        } else if self.unaccepted >= self.config.max_unaccepted {
-            OpenError::TooMany { limit: self.config.max_unaccepted }
-        } else if self.slab.is_full() {
-            OpenError::NoSlot { slots: self.config.slots }
+        } else if max_local.saturating_sub(self.local) < n {
+            OpenError::TooMany { limit: max_local }
+        } else if max_unaccepted.saturating_sub(self.unaccepted) < n {
+            OpenError::TooMany { limit: max_unaccepted }
+        } else if slots.saturating_sub(self.slab.live()) < n {
+            OpenError::NoSlot { slots }
         } else {
             return Ok(());
         };
@@ -235,6 +247,8 @@ impl<D> Streams<D> {
     /// Takes no further streams of the peer's, and opens none. Those that exist go on.
     pub fn drain(&mut self) {
         self.draining = true;
+        // Whoever was refused a place waits for one, and there will be none.
+        self.tell_draining |= core::mem::take(&mut self.wants_open) && self.ended.is_none();
     }
 
     /// Either side lets the connection drain.

@@ -1,7 +1,7 @@
 //! What the protocol is to write next: control first, then data, stream by stream in turns.
 
 use super::chunks::Lent;
-use super::event::{Grant, Order, StreamOrder};
+use super::event::{Grant, Order, StreamEnd, StreamOrder};
 use super::slab::List;
 use super::state::{StreamRecvInput, StreamSendInput, StreamSendState};
 use super::stream::{Flags, Stream};
@@ -108,8 +108,9 @@ impl<D> Streams<D> {
         }
         if stop_due(stream, &self.config) {
             stream.flags.clear(Flags::STOP_DUE);
-            // After our finish it ends the stream on the wire: the peer says nothing more about it.
+            // After our finish it ends the stream on the wire: what the peer says before it heard is thrown away.
             if self.config.stop == StopStyle::AfterFinish {
+                stream.end.get_or_insert(StreamEnd::Finished);
                 stream.move_recv(StreamRecvInput::Fail);
             }
             return Some(Next::Stop(stream.code));

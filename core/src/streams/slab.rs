@@ -148,6 +148,26 @@ impl<D> Slab<D> {
         Some(head)
     }
 
+    /// Takes a slot out of a list, wherever it is in it. Looks at those before it.
+    pub(super) fn unlist(&mut self, list: List, index: u32) {
+        let n = list as usize;
+        let Some(slot) = self.slots.get_mut(index as usize).filter(|slot| slot.listed & (1 << n) != 0) else { return };
+        slot.listed &= !(1 << n);
+        let after = slot.next[n];
+        let (mut at, mut before) = (self.ends[n].0, NONE);
+        while at != index {
+            let Some(slot) = self.slots.get(at as usize) else { return };
+            (before, at) = (at, slot.next[n]);
+        }
+        match self.slots.get_mut(before as usize) {
+            Some(slot) => slot.next[n] = after,
+            None => self.ends[n].0 = after,
+        }
+        if after == NONE {
+            self.ends[n].1 = before;
+        }
+    }
+
     /// Bytes that one slot takes.
     pub(super) const SLOT: usize = size_of::<Slot<D>>();
 }

@@ -2,7 +2,8 @@
 //!
 //! * messages that are read on a stream are those that were sent on it, whole and in order, and all of them unless it was
 //!   given up;
-//! * every call ends once, as it was replied to, unless it was cancelled; every stream that ends does so once;
+//! * every call ends once, as it was replied to, unless it was cancelled; every stream that ends does so once, and on
+//!   both sides;
 //! * neither side breaks the protocol for the other;
 //! * frames of any kind are told, answered and ended in the same way however they are cut; their metas are written as they
 //!   were read.
@@ -192,6 +193,8 @@ fn check(pair: &Pair) {
             assert!(lost || read.len() == sent.len(), "stream {number} from {from}: {} of {}", read.len(), sent.len());
             assert!(stream.ends[from] <= 1, "stream {number} ends {} times", stream.ends[from]);
         }
+        let [here, there] = stream.ends;
+        assert!(stream.ids[1].is_none() || here == there, "stream {number} is half open: {here} and {there}");
     }
     for (id, (_, ends)) in &pair.calls {
         let expected = u32::from(!pair.cancelled.contains(id));

@@ -15,6 +15,7 @@ pub mod websocket;
 pub mod websocket_deflate;
 pub mod websocket_handshake;
 pub mod yamux;
+pub mod yamux_crate;
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -49,6 +50,7 @@ targets!(
     websocket_handshake,
     http1,
     yamux,
+    yamux_crate,
     brpc,
     canary
 );

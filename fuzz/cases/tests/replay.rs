@@ -76,6 +76,7 @@ replays!(
     websocket_handshake,
     http1,
     yamux,
+    yamux_crate,
     brpc
 );
 

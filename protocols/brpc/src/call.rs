@@ -52,7 +52,8 @@ pub struct RequestId(pub u64);
 /// A call to be made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Call {
-    /// The correlation id: not one that is waiting.
+    /// The correlation id: not one that is waiting, and none that timed out or was cancelled not long ago, for its
+    /// answer may still come and would be taken for this call's. Count up.
     pub id: i64,
     /// Full name, as `example.EchoService`.
     pub service: String,

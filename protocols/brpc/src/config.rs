@@ -30,7 +30,8 @@ pub struct BrpcConfig {
     pub max_streams_per_call: usize,
     /// How long a call waits, unless it says otherwise. Default 10 s; calls never wait for ever.
     pub call_timeout: Duration,
-    /// How long the peer's CLOSE may take after ours. Default 10 s.
+    /// How long the peer's CLOSE may take after ours. Default 10 s. An earlier deadline of the stream's own comes first, and
+    /// after the peer's CLOSE only that one counts, for what was not read yet.
     pub close_timeout: Duration,
     /// Whether we take data on streams (bRPC: there is a handler). Default true.
     pub writable: bool,

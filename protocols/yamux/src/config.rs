@@ -11,7 +11,7 @@ use crate::wire::INITIAL_WINDOW;
 #[non_exhaustive]
 pub struct YamuxConfig {
     /// Bounds and rules for the streams. The wire fixes the rest: credit per stream by increments, windows of 256 KiB
-    /// at least, no reset codes.
+    /// at least.
     pub streams: StreamsConfig,
     /// How long the answer to [`YamuxCommand::Ping`](crate::YamuxCommand::Ping) may take; then the peer is taken for
     /// dead. Default 10 s.

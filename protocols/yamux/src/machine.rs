@@ -91,6 +91,8 @@ pub struct Yamux {
     pong: Option<Duration>,
     /// Our goodbye goes after everything that was accepted.
     goodbye: Option<u32>,
+    /// The session ends once no stream is open.
+    leaving: bool,
 }
 
 /// The rest of a data frame.
@@ -130,6 +132,7 @@ impl Yamux {
             asked_at: None,
             pong: None,
             goodbye: None,
+            leaving: false,
         })
     }
 
@@ -137,6 +140,11 @@ impl Yamux {
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
+    }
+
+    /// The last stream ended, and that was waited for.
+    fn has_left(&self) -> bool {
+        self.leaving && self.streams.open_counts() == (0, 0) && self.streams.is_quiescent()
     }
 
     fn is_ours(&self, stream: u32) -> bool {
@@ -148,7 +156,10 @@ impl Yamux {
         match header.kind {
             Kind::Data | Kind::WindowUpdate => self.stream_frame(cx, header)?,
             Kind::Ping => self.pinged(cx, header)?,
-            Kind::GoAway if header.length == NORMAL => self.streams.peer_drains(|_| true),
+            Kind::GoAway if header.length == NORMAL => {
+                self.empty(cx, header)?;
+                self.streams.peer_drains(|_| true);
+            }
             Kind::GoAway => return Ok(Step::Close(Code(header.length))),
         }
         Ok(Step::Progress)
@@ -158,22 +169,26 @@ impl Yamux {
         let violated = |violation| YamuxViolation::Stream { stream: header.stream, violation };
         let id = if header.has(SYN) {
             self.peer_opened(cx, header)?
-        } else {
-            self.check_opened(header.stream)?;
+        } else if self.was_opened(header.stream) {
             self.streams.lookup(u64::from(header.stream))
+        } else if header.flags & (FIN | RST) != 0 && header.payload() == 0 && !self.is_ours(header.stream) {
+            // Who announces a stream by its first data may give it up before, as the `yamux` crate does.
+            return self.empty(cx, header);
+        } else {
+            return Err(YamuxViolation::NeverOpened(header.stream));
         };
-        if let Some(id) = id.filter(|_| header.has(ACK)) {
-            self.streams.accepted(id);
-        }
-        if header.kind == Kind::Data && header.length > 0 {
+        let accepts = id.filter(|_| header.has(ACK)).is_none_or(|id| self.streams.accepted(id));
+        if header.payload() > 0 {
             self.measure(cx);
             self.body = Some(Body { id, header, left: header.length as usize });
             return Ok(());
         }
-        if header.kind == Kind::Data && header.flags == 0 {
-            self.streams.spend(cx.now, Abuse::Empty).map_err(violated)?;
+        let says_nothing = header.kind == Kind::Data && header.flags == 0;
+        if says_nothing || (!accepts && header.flags == ACK && header.length == 0) {
+            self.empty(cx, header)?;
         }
-        if header.kind == Kind::WindowUpdate && (header.length > 0 || header.flags == 0) {
+        // What a reset has in its place is no credit.
+        if header.kind == Kind::WindowUpdate && !header.has(RST) && (header.length > 0 || header.flags == 0) {
             match id {
                 Some(id) => self.streams.granted(cx.now, id, header.length),
                 None => self.streams.spend(cx.now, Abuse::Grants),
@@ -183,13 +198,27 @@ impl Yamux {
         self.ends(cx, id, header).map_err(violated)
     }
 
+    /// A frame that moves nothing.
+    fn empty(&mut self, cx: &Cx<'_, Self>, header: Header) -> Result<(), YamuxViolation> {
+        let spent = self.streams.spend(cx.now, Abuse::Empty);
+        spent.map_err(|violation| YamuxViolation::Stream { stream: header.stream, violation })
+    }
+
     /// FIN and RST count after everything else in their frame.
     fn ends(&mut self, cx: &Cx<'_, Self>, id: Option<StreamId>, header: Header) -> Result<(), StreamViolation> {
         let Some(id) = id else { return Ok(()) };
         if header.has(RST) {
-            return self.streams.peer_reset(cx.now, id, Code(0));
+            let code = if header.kind == Kind::WindowUpdate { header.length } else { 0 };
+            return self.streams.peer_reset(cx.now, id, Code(code));
         }
-        if header.has(FIN) { self.streams.peer_finished(id) } else { Ok(()) }
+        if !header.has(FIN) {
+            return Ok(());
+        }
+        match self.streams.peer_finished(id) {
+            // The `yamux` crate says it as often as its stream is closed.
+            Err(StreamViolation::AfterFinish) => self.streams.spend(cx.now, Abuse::Empty),
+            other => other,
+        }
     }
 
     fn peer_opened(&mut self, cx: &mut Cx<'_, Self>, header: Header) -> Result<Option<StreamId>, YamuxViolation> {
@@ -211,10 +240,8 @@ impl Yamux {
     }
 
     /// A frame of a stream that ended here may still be on its way; one that never was may not.
-    fn check_opened(&self, stream: u32) -> Result<(), YamuxViolation> {
-        let opened =
-            if self.is_ours(stream) { self.next.is_none_or(|next| stream < next) } else { stream <= self.highest };
-        if opened { Ok(()) } else { Err(YamuxViolation::NeverOpened(stream)) }
+    fn was_opened(&self, stream: u32) -> bool {
+        if self.is_ours(stream) { self.next.is_none_or(|next| stream < next) } else { stream <= self.highest }
     }
 
     fn pinged(&mut self, cx: &mut Cx<'_, Self>, header: Header) -> Result<(), YamuxViolation> {
@@ -232,6 +259,8 @@ impl Yamux {
                         cx.timers.clear(YamuxTimer::Pong);
                         self.pong = Some(rtt);
                     }
+                } else {
+                    self.empty(cx, header)?;
                 }
             }
             other => return Err(YamuxViolation::Ping(other)),
@@ -298,7 +327,7 @@ impl Yamux {
             StreamOrder::Open { window: size } => window(SYN, size.saturating_sub(INITIAL_WINDOW)),
             StreamOrder::Accept { window: size } => window(ACK, size.saturating_sub(INITIAL_WINDOW)),
             StreamOrder::Finish => Header { kind: Kind::Data, flags: FIN, stream, length: 0 },
-            StreamOrder::Reset { .. } => Header { kind: Kind::Data, flags: RST, stream, length: 0 },
+            StreamOrder::Reset { code } => window(RST, code.0),
             StreamOrder::Credit(Grant { increment, .. }) => window(0, increment),
             // The wire has no word for it, and the streams were told so.
             StreamOrder::StopReading { .. } => return,
@@ -415,12 +444,22 @@ impl Protocol for Yamux {
         CloseStep::Done
     }
 
+    /// GoAway goes at once. The session ends once the streams that exist have ended.
+    fn drain(&mut self, cx: &mut Cx<'_, Self>) -> bool {
+        if !self.leaving {
+            self.leaving = true;
+            self.streams.drain();
+            control(cx, Header { kind: Kind::GoAway, flags: 0, stream: 0, length: NORMAL });
+        }
+        true
+    }
+
     fn quiescent(&self) -> bool {
         self.streams.is_quiescent() && self.goodbye.is_none()
     }
 
     fn wants_fill(&self) -> bool {
-        self.established && (self.streams.has_orders() || self.goodbye.is_some())
+        self.established && (self.streams.has_orders() || self.goodbye.is_some() || self.has_left())
     }
 
     fn fill(&mut self, cx: &mut Cx<'_, Self>) {
@@ -440,6 +479,10 @@ impl Protocol for Yamux {
             if let Some(length) = self.goodbye.take() {
                 control(cx, Header { kind: Kind::GoAway, flags: 0, stream: 0, length });
             }
+        }
+        if self.has_left() {
+            self.leaving = false;
+            cx.close(Code(0));
         }
     }
 

@@ -46,7 +46,8 @@ pub struct Header {
     pub flags: u16,
     /// The stream; 0 for the connection.
     pub stream: u32,
-    /// Payload bytes, window increment, ping value or code.
+    /// Payload bytes, window increment, ping value or code. In a window update with [`RST`] it is no increment: libp2p says
+    /// there why, others say 0.
     pub length: u32,
 }
 
@@ -92,6 +93,15 @@ impl Header {
             return Err(YamuxViolation::StreamId { kind, stream });
         }
         Ok(Self { kind, flags, stream, length: u32::from_be_bytes([l0, l1, l2, l3]) })
+    }
+
+    /// Bytes that follow the header.
+    #[must_use]
+    pub const fn payload(self) -> u32 {
+        match self.kind {
+            Kind::Data => self.length,
+            _ => 0,
+        }
     }
 
     /// The flag is set.

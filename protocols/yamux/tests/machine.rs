@@ -90,7 +90,9 @@ fn take(session: &mut Session<Yamux>, id: StreamId) -> Vec<u8> {
 
 fn violation(frames: &[Header]) -> Option<Cause<YamuxViolation>> {
     let mut server = session(Role::Server, YamuxConfig::new());
-    let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.encode()).collect();
+    let mut bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.encode()).collect();
+    let payload = frames.last().filter(|frame| frame.kind == Kind::Data).map_or(0, |frame| frame.length);
+    bytes.resize(bytes.len() + payload as usize, 7);
     input(&mut server, &bytes);
     server.cause().cloned()
 }
@@ -140,7 +142,7 @@ fn what_the_peer_may_not_do_is_told_apart() {
         (vec![frame(Ping, SYN, 1, 0)], YamuxViolation::StreamId { kind: Ping, stream: 1 }),
         (vec![frame(Ping, SYN | ACK, 0, 0)], YamuxViolation::Ping(3)),
         (vec![frame(Data, SYN, 1, 0); 2], stream(StreamViolation::Duplicate { key: 1 })),
-        (vec![frame(Data, SYN | FIN, 1, 0), frame(Data, FIN, 1, 0)], stream(StreamViolation::AfterFinish)),
+        (vec![frame(Data, SYN | FIN, 1, 0), frame(Data, 0, 1, 9)], stream(StreamViolation::AfterFinish)),
         (
             vec![frame(WindowUpdate, SYN, 1, u32::MAX)],
             stream(StreamViolation::OverGrant {

@@ -49,6 +49,23 @@ fn messages_of_every_size_come_back_whole_and_in_order_on_several_streams_of_a_c
     });
 }
 
+/// Read as bytes, an empty message is nothing, and not the end.
+#[test]
+fn read_as_bytes_an_empty_message_is_no_end() {
+    bounded(|| async {
+        let served = serve().await;
+        let client = connect(&served).await;
+        let (_, mut streams) = client.call_with_streams(call("Streams", ""), 1).await.unwrap();
+        let mut into = [0; 8];
+        for _ in 0..2 {
+            streams[0].send(Bytes::new()).await.unwrap();
+            streams[0].send("x".into()).await.unwrap();
+            let n = futures_util::AsyncReadExt::read(&mut streams[0], &mut into).await.unwrap();
+            assert_eq!(into[..n], *b"x");
+        }
+    });
+}
+
 #[test]
 fn what_is_sent_before_the_answer_flows_behind_it() {
     bounded(|| async {

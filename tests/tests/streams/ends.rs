@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use duologue_core::Code;
-use duologue_core::streams::{Multiplex, StreamEnd, StreamError};
+use duologue_core::streams::{Multiplex, OpenError, StreamEnd, StreamError};
+use duologue_core::{Cause, Code};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 
 use super::{DROPPED, all, bounded, joined, sides};
@@ -60,10 +60,9 @@ fn a_reset_is_told_to_both_with_its_code() {
         let (mut ours, mut theirs) = joined(&client, &server).await;
         ours.reset(Code(5));
         assert_eq!(ours.recv().await, Err(StreamEnd::LocalReset(Code(5))));
-        // yamux has no codes on the wire.
-        assert_eq!(theirs.recv().await, Err(StreamEnd::PeerReset(Code(0))));
+        assert_eq!(theirs.recv().await, Err(StreamEnd::PeerReset(Code(5))));
         let refused = theirs.send(Bytes::from_static(b"x")).await.unwrap_err();
-        assert_eq!(refused.why, StreamError::Ended(StreamEnd::PeerReset(Code(0))));
+        assert_eq!(refused.why, StreamError::Ended(StreamEnd::PeerReset(Code(5))));
     });
 }
 
@@ -79,7 +78,7 @@ fn dropping_the_last_sender_is_a_reset_that_says_so() {
         assert!(theirs.recv().await.unwrap().is_some());
         drop(clone);
         assert_eq!(receiver.recv().await, Err(StreamEnd::LocalReset(DROPPED)));
-        assert_eq!(theirs.recv().await, Err(StreamEnd::PeerReset(Code(0))));
+        assert_eq!(theirs.recv().await, Err(StreamEnd::PeerReset(DROPPED)));
     });
 }
 
@@ -175,5 +174,27 @@ fn byte_streams_tell_the_end_by_their_kind_of_error() {
         let (mut ours, _theirs) = joined(&client, &server).await;
         server.abort(Code(0));
         assert_eq!(ours.read(&mut buffer).await.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+    });
+}
+
+#[test]
+fn a_drain_waits_for_the_streams_that_are_open_and_takes_no_further_ones() {
+    bounded(|| async {
+        let (client, server) = sides();
+        let (ours, mut theirs) = joined(&client, &server).await;
+        server.drain();
+        ours.send(Bytes::from_static(b"in the middle")).await.unwrap();
+        assert_eq!(theirs.recv().await.unwrap().unwrap(), "in the middle");
+        // The peer heard of it before the answer.
+        theirs.send(Bytes::from_static(b"to the end")).await.unwrap();
+        theirs.finish();
+        let mut ours = ours;
+        assert_eq!(ours.recv().await.unwrap().unwrap(), "to the end");
+        assert!(matches!(client.open().await, Err(OpenError::Draining)));
+        assert_eq!(ours.recv().await, Ok(None));
+        ours.finish();
+        assert_eq!(theirs.recv().await, Ok(None));
+        assert_eq!(server.closed().await.cause, Cause::LocalClose(Code(0)));
+        assert!(client.closed().await.cause.is_orderly());
     });
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,8 @@ use duologue_core::streams::{
 };
 use duologue_core::{Code, Instant};
 
-use super::{Shared, Waiting, enlist};
+use super::waiters::{SHARED, Wait};
+use super::{Shared, Waiting};
 use crate::hub::lock;
 
 /// A stream, both ways. It is also a byte stream for `AsyncRead` and `AsyncWrite`.
@@ -30,6 +31,8 @@ pub struct MuxStream<P: Multiplex, T: Transport, K: Timekeeper> {
 pub struct StreamSender<P: Multiplex, T: Transport, K: Timekeeper> {
     shared: Arc<Shared<P, T, K>>,
     id: StreamId,
+    /// As a byte stream: who waits is the handle.
+    wait: Wait,
 }
 
 /// Receives on one stream. In streams of bytes it is also an `AsyncRead`.
@@ -44,7 +47,7 @@ pub struct StreamReceiver<P: Multiplex, T: Transport, K: Timekeeper> {
 
 impl<P: Multiplex, T: Transport, K: Timekeeper> MuxStream<P, T, K> {
     pub(super) fn new(shared: Arc<Shared<P, T, K>>, id: StreamId) -> Self {
-        let sender = StreamSender { shared: Arc::clone(&shared), id };
+        let sender = StreamSender { shared: Arc::clone(&shared), id, wait: None };
         Self { sender, receiver: StreamReceiver { shared, id, begun: BytesMut::new() } }
     }
 
@@ -122,19 +125,19 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
     fn wait<R>(
         &self,
         id: StreamId,
-        register: impl FnOnce(&mut Waiting),
+        register: impl FnOnce(&mut Waiting) -> Option<Waker>,
         act: impl Fn(&mut StreamMut<'_, P::Data>) -> Option<R>,
         ended: impl FnOnce(StreamEnd) -> R,
     ) -> Poll<R> {
+        // Whose place was taken, dropped where no lock is held.
+        let mut before = None;
         let found = self.act(|inner| {
             let mut protocol = inner.open.protocol_mut();
             let Some(mut stream) = protocol.streams_mut().get_mut(id) else { return Some(None) };
             let found = act(&mut stream);
             drop(protocol);
             if found.is_none() {
-                if let Some(waiting) = inner.streams.get_mut(id) {
-                    register(waiting);
-                }
+                before = inner.streams.get_mut(id).and_then(register);
             }
             found.map(Some)
         });
@@ -143,6 +146,32 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
             Some(None) => Poll::Ready(ended(self.end_of(id))),
             None => Poll::Pending,
         }
+    }
+}
+
+/// A wait for room in a stream, of one `send`: it is forgotten with it.
+struct Room<'a, P: Multiplex, T: Transport, K: Timekeeper> {
+    sender: &'a StreamSender<P, T, K>,
+    wait: Wait,
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Room<'_, P, T, K> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, part: &Bytes) -> Poll<Result<(), StreamError>> {
+        self.sender.shared.wait(
+            self.sender.id,
+            |waiting| waiting.writers.enlist(&mut self.wait, cx.waker()),
+            |stream| match stream.send(part.clone()).map_err(|refused| refused.why) {
+                Err(StreamError::Full { .. }) => None,
+                other => Some(other),
+            },
+            |end| Err(StreamError::Ended(end)),
+        )
+    }
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Drop for Room<'_, P, T, K> {
+    fn drop(&mut self) {
+        self.sender.shared.leave(self.sender.id, &mut self.wait);
     }
 }
 
@@ -157,21 +186,11 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamSender<P, T, K> {
         let (messages, limit) = self.shared.inspect_config(|config| (config.messages, config.send_buffer as usize));
         // What can never fit at once goes in halves of the buffer: while one is sent, the next is there.
         let most = if messages || data.len() <= limit { data.len() } else { (limit / 2).max(1) };
+        let mut room = Room { sender: self, wait: None };
         loop {
             let piece = data.len().min(most);
             let part = data.slice(..piece);
-            let sent = poll_fn(|cx| {
-                self.shared.wait(
-                    self.id,
-                    |waiting| enlist(&mut waiting.writers, cx.waker()),
-                    |stream| match stream.send(part.clone()).map_err(|refused| refused.why) {
-                        Err(StreamError::Full { .. }) => None,
-                        other => Some(other),
-                    },
-                    |end| Err(StreamError::Ended(end)),
-                )
-            })
-            .await;
+            let sent = poll_fn(|cx| room.poll_send(cx, &part)).await;
             if let Err(why) = sent {
                 return Err(RefusedData { data, why });
             }
@@ -187,9 +206,21 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamSender<P, T, K> {
     /// # Errors
     /// Nothing can be sent any more.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, StreamError>> {
+        self.poll_write_as(&mut SHARED.clone(), cx, bytes)
+    }
+
+    /// As the handle itself, whose waker is forgotten with it.
+    pub(super) fn poll_write_own(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, StreamError>> {
+        let mut wait = self.wait;
+        let polled = self.poll_write_as(&mut wait, cx, bytes);
+        self.wait = wait;
+        polled
+    }
+
+    fn poll_write_as(&self, wait: &mut Wait, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, StreamError>> {
         self.shared.wait(
             self.id,
-            |waiting| enlist(&mut waiting.writers, cx.waker()),
+            |waiting| waiting.writers.enlist(wait, cx.waker()),
             |stream| match stream.write(bytes) {
                 Err(StreamError::Full { .. }) => None,
                 other => Some(other),
@@ -279,7 +310,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamReceiver<P, T, K> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Bytes, bool)>, StreamEnd>> {
         self.shared.wait(
             self.id,
-            |waiting| waiting.reader = Some(cx.waker().clone()),
+            |waiting| waiting.reader.replace(cx.waker().clone()),
             |stream| match stream.recv(usize::MAX) {
                 Received::Data { bytes, ends } => {
                     // It was just taken.
@@ -294,20 +325,30 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> StreamReceiver<P, T, K> {
         )
     }
 
-    /// Copies out as many bytes as there are and fit; 0 once the peer finished.
+    /// Copies out as many bytes as there are and fit; 0 once the peer finished, or where nothing fits. Where messages
+    /// end is not told, and empty ones are passed over.
     ///
     /// # Errors
     /// The stream ended before the peer finished.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, StreamEnd>> {
+        if into.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         let into = std::cell::RefCell::new(into);
         self.shared.wait(
             self.id,
-            |waiting| waiting.reader = Some(cx.waker().clone()),
-            |stream| match stream.status() {
-                RecvStatus::Data(_) => Some(Ok(stream.read(&mut into.borrow_mut()))),
-                RecvStatus::Nothing => None,
-                RecvStatus::Finished => Some(Ok(0)),
-                RecvStatus::Ended(end) => Some(finished::<()>(end).map(|_| 0)),
+            |waiting| waiting.reader.replace(cx.waker().clone()),
+            |stream| loop {
+                match stream.status() {
+                    RecvStatus::Data(_) => match stream.read(&mut into.borrow_mut()) {
+                        // Empty messages, and nothing behind them.
+                        0 => {}
+                        n => return Some(Ok(n)),
+                    },
+                    RecvStatus::Nothing => return None,
+                    RecvStatus::Finished => return Some(Ok(0)),
+                    RecvStatus::Ended(end) => return Some(finished::<()>(end).map(|_| 0)),
+                }
             },
             |end| finished::<()>(end).map(|_| 0),
         )
@@ -335,6 +376,14 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Shared<P, T, K> {
         look(lock(&self.inner).open.session().protocol().streams().config())
     }
 
+    /// Who waited for room in a stream waits no more.
+    fn leave(&self, id: StreamId, wait: &mut Wait) {
+        if wait.is_some() {
+            let left = lock(&self.inner).streams.get_mut(id).and_then(|waiting| waiting.writers.leave(wait));
+            drop(left);
+        }
+    }
+
     fn drop_stream_handle(&self, id: StreamId, gone: impl FnOnce(&mut Waiting) -> bool, last: impl FnOnce()) {
         let was_last = lock(&self.inner).streams.get_mut(id).is_some_and(gone);
         if was_last {
@@ -353,12 +402,13 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Clone for StreamSender<P, T, K> 
             waiting.senders += 1;
         }
         drop(inner);
-        Self { shared: Arc::clone(&self.shared), id: self.id }
+        Self { shared: Arc::clone(&self.shared), id: self.id, wait: None }
     }
 }
 
 impl<P: Multiplex, T: Transport, K: Timekeeper> Drop for StreamSender<P, T, K> {
     fn drop(&mut self) {
+        self.shared.leave(self.id, &mut self.wait);
         let gone = |waiting: &mut Waiting| {
             waiting.senders -= 1;
             waiting.senders == 0

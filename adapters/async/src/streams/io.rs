@@ -36,7 +36,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncRead for Stream
 /// Closing is the half-close of the stream, for all clones: receiving goes on. Flushing is the connection's own business.
 impl<P: Multiplex, T: Transport, K: Timekeeper> futures_io::AsyncWrite for StreamSender<P, T, K> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Self::poll_write(&self, cx, bytes).map_err(of_error)
+        self.get_mut().poll_write_own(cx, bytes).map_err(of_error)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -87,7 +87,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> tokio::io::AsyncRead for StreamR
 #[cfg(feature = "tokio")]
 impl<P: Multiplex, T: Transport, K: Timekeeper> tokio::io::AsyncWrite for StreamSender<P, T, K> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Self::poll_write(&self, cx, bytes).map_err(of_error)
+        self.get_mut().poll_write_own(cx, bytes).map_err(of_error)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -13,6 +13,7 @@ mod io;
 mod opening;
 mod options;
 mod table;
+mod waiters;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,6 +33,7 @@ use crate::open::Open;
 
 use events::Told;
 use table::{Table, Waiting};
+use waiters::{SHARED, Wait, Waiters};
 
 pub use options::MuxOptions;
 
@@ -61,9 +63,9 @@ pub(crate) struct Inner<P: Multiplex, T: Transport, K: Timekeeper> {
     /// The streams that handles exist for, or will when they are accepted.
     streams: Table,
     incoming: VecDeque<StreamId>,
-    acceptors: Vec<Waker>,
+    acceptors: Waiters,
     openers: Line,
-    enders: Vec<Waker>,
+    enders: Waiters,
     task: Option<Waker>,
     /// Connection handles and stream handles.
     handles: usize,
@@ -84,10 +86,21 @@ pub(crate) trait Beside<P: Protocol>: Send {
     fn over(&mut self, wakes: &mut Vec<Waker>);
 }
 
-/// Who polls again while it waits takes no second place.
-fn enlist(waiting: &mut Vec<Waker>, waker: &Waker) {
-    if !waiting.iter().any(|other| other.will_wake(waker)) {
-        waiting.push(waker.clone());
+type WaitersOf<P, T, K> = fn(&mut Inner<P, T, K>) -> &mut Waiters;
+
+/// A wait for something of the connection's.
+struct Waited<'a, P: Multiplex, T: Transport, K: Timekeeper> {
+    shared: &'a Shared<P, T, K>,
+    waiters: WaitersOf<P, T, K>,
+    wait: Wait,
+}
+
+impl<P: Multiplex, T: Transport, K: Timekeeper> Drop for Waited<'_, P, T, K> {
+    fn drop(&mut self) {
+        if self.wait.is_some() {
+            let left = (self.waiters)(&mut lock(&self.shared.inner)).leave(&mut self.wait);
+            drop(left);
+        }
     }
 }
 
@@ -116,9 +129,9 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
             open: *connection.open,
             streams: Table::default(),
             incoming: VecDeque::new(),
-            acceptors: Vec::new(),
+            acceptors: Waiters::default(),
             openers: Line::default(),
-            enders: Vec::new(),
+            enders: Waiters::default(),
             task: None,
             handles: 1,
             over: false,
@@ -131,24 +144,58 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
 
     /// The next stream that the peer opened; `None` once the connection ended. Cancel-safe.
     pub async fn accept(&self) -> Option<MuxStream<P, T, K>> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+        self.waits(|inner| &mut inner.acceptors, |wait, cx| self.poll_accept_as(wait, cx)).await
     }
 
     /// As [`accept`](Self::accept), as a poll.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<MuxStream<P, T, K>>> {
-        let mut inner = lock(&self.shared.inner);
-        match inner.incoming.pop_front() {
+        self.poll_accept_as(&mut SHARED.clone(), cx)
+    }
+
+    fn poll_accept_as(&self, wait: &mut Wait, cx: &mut Context<'_>) -> Poll<Option<MuxStream<P, T, K>>> {
+        let take = |inner: &mut Inner<P, T, K>| match inner.incoming.pop_front() {
             Some(id) => {
                 inner.adopt(id);
-                drop(inner);
-                Poll::Ready(Some(MuxStream::new(Arc::clone(&self.shared), id)))
+                Some(Some(id))
             }
-            None if inner.over => Poll::Ready(None),
+            None => inner.over.then_some(None),
+        };
+        let taken = self.take_or_wait(take, |inner| &mut inner.acceptors, wait, cx);
+        taken.map(|id| id.map(|id| MuxStream::new(Arc::clone(&self.shared), id)))
+    }
+
+    /// Takes what is there, or has this one woken.
+    fn take_or_wait<R>(
+        &self,
+        take: impl FnOnce(&mut Inner<P, T, K>) -> Option<R>,
+        waiters: WaitersOf<P, T, K>,
+        wait: &mut Wait,
+        cx: &Context<'_>,
+    ) -> Poll<R> {
+        let mut inner = lock(&self.shared.inner);
+        match take(&mut inner) {
+            Some(taken) => Poll::Ready(taken),
             None => {
-                enlist(&mut inner.acceptors, cx.waker());
+                let before = waiters(&mut inner).enlist(wait, cx.waker());
+                drop(inner);
+                drop(before);
                 Poll::Pending
             }
         }
+    }
+
+    /// Waits, and is forgotten when it goes away.
+    fn waits<R>(
+        &self,
+        waiters: WaitersOf<P, T, K>,
+        mut poll: impl FnMut(&mut Wait, &mut Context<'_>) -> Poll<R>,
+    ) -> impl Future<Output = R> {
+        let mut waiting = Waited { shared: &self.shared, waiters, wait: None };
+        poll_fn(move |cx| {
+            // The whole of it belongs to the future, not only what is looked at.
+            let waiting = &mut waiting;
+            poll(&mut waiting.wait, cx)
+        })
     }
 
     /// Begins to end the connection: what streams accepted is sent, then the goodbye.
@@ -206,7 +253,7 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
     /// Waits for the end of the connection. If the task was dropped before it, who waits here drives the rest.
     /// Cancel-safe.
     pub async fn closed(&self) -> Closed<P::Violation> {
-        poll_fn(|cx| {
+        let closed = |wait: &mut Wait, cx: &mut Context<'_>| {
             let mut wakes = Wakes::default();
             let mut inner = lock(&self.shared.inner);
             let mut left = BUDGET;
@@ -218,23 +265,21 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Mux<P, T, K> {
                 }
                 match inner.open.poll_event(cx) {
                     // It was the last: others may wait for it as well.
-                    Poll::Ready(Some(Event::Closed(_))) => wakes.0.append(&mut inner.enders),
+                    Poll::Ready(Some(Event::Closed(_))) => inner.enders.call(&mut wakes.0),
                     Poll::Ready(Some(event)) => inner.take(event, &mut wakes),
                     Poll::Ready(None) | Poll::Pending => break,
                 }
             }
-            let polled = match inner.open.end() {
-                Some(closed) => Poll::Ready(closed),
-                None => {
-                    enlist(&mut inner.enders, cx.waker());
-                    Poll::Pending
-                }
+            let (polled, before) = match inner.open.end() {
+                Some(closed) => (Poll::Ready(closed), None),
+                None => (Poll::Pending, inner.enders.enlist(wait, cx.waker())),
             };
             drop(inner);
+            drop(before);
             wakes.fire();
             polled
-        })
-        .await
+        };
+        self.waits(|inner| &mut inner.enders, closed).await
     }
 
     /// Looks at the session: its states, counters, streams.
@@ -311,19 +356,19 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
             StreamEvent::Opened(id) => {
                 self.streams.entry(id);
                 self.incoming.push_back(id);
-                wakes.0.append(&mut self.acceptors);
+                self.acceptors.call(&mut wakes.0);
             }
             StreamEvent::Readable(id) => wakes.0.extend(self.streams.get_mut(id).and_then(|w| w.reader.take())),
             StreamEvent::Writable(id) => {
                 if let Some(waiting) = self.streams.get_mut(id) {
-                    wakes.0.append(&mut waiting.writers);
+                    waiting.writers.call(&mut wakes.0);
                 }
             }
             StreamEvent::Closed(id, closed) => {
                 if let Some(waiting) = self.streams.get_mut(id) {
                     waiting.closed = Some(closed);
                     wakes.0.extend(waiting.reader.take());
-                    wakes.0.append(&mut waiting.writers);
+                    waiting.writers.call(&mut wakes.0);
                     // Nothing is left of a stream that the peer took back before anybody took it; keeping them all
                     // would let the peer fill our memory.
                     if !waiting.taken && matches!(closed.end, StreamEnd::PeerReset(_)) {
@@ -352,9 +397,9 @@ impl<P: Multiplex, T: Transport, K: Timekeeper> Inner<P, T, K> {
             beside.over(&mut wakes.0);
         }
         self.told.over(wakes);
-        wakes.0.append(&mut self.acceptors);
+        self.acceptors.call(&mut wakes.0);
         self.openers.call_all(&mut wakes.0);
-        wakes.0.append(&mut self.enders);
+        self.enders.call(&mut wakes.0);
     }
 }
 

@@ -5,11 +5,13 @@ use std::task::Waker;
 
 use duologue_core::streams::{StreamClosed, StreamId};
 
+use super::waiters::Waiters;
+
 /// Who waits for one stream, and how it ended.
 #[derive(Default)]
 pub(super) struct Waiting {
     pub(super) reader: Option<Waker>,
-    pub(super) writers: Vec<Waker>,
+    pub(super) writers: Waiters,
     pub(super) closed: Option<StreamClosed>,
     /// It was opened here, or accepted.
     pub(super) taken: bool,

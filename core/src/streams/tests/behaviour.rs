@@ -329,3 +329,46 @@ fn the_deadline_of_a_stream_goes_with_it() {
     pair.a.at(a).reset(Code(0));
     assert_eq!(pair.a.streams.deadline(), None, "nothing is left to wait for");
 }
+
+/// A protocol that is in the middle of a frame holds the stream's id, and the peer has not heard yet that its request is
+/// not wanted any more.
+#[test]
+fn what_crosses_an_early_response_is_thrown_away_and_its_credit_goes_back() {
+    let config = StreamsConfig::new().stop(StopStyle::AfterFinish).connection_credit(CreditStyle::Increments);
+    let mut pair = Pair::new(config);
+    let (_, b) = pair.stream();
+    pair.b.at(b).stop_reading(Code(0));
+    pair.b.at(b).finish();
+    pair.b.order_all();
+    assert!(matches!(pair.b.wire.back(), Some(Frame::Stop(..))));
+    let streams = &mut pair.b.streams;
+    assert_eq!(streams.received(T0, b, Payload::Borrowed(&[7; 1000]), false), Ok(()));
+    assert_eq!(streams.peer_finished(b), Ok(()));
+    assert_eq!(streams.connection_credit().1.held(), 0);
+    let closed = pair.b.take_events();
+    assert!(
+        matches!(closed[..], [StreamEvent::Closed(id, c)] if id == b && c.end == StreamEnd::Finished),
+        "{closed:?}"
+    );
+}
+
+/// Where names on the wire must grow (HTTP/2), one that comes too late is never opened.
+#[test]
+fn streams_are_announced_in_the_order_in_which_they_were_opened() {
+    let mut side = Side::new(StreamsConfig::new(), 1);
+    let (first, second) = (side.open(), side.open());
+    // It was never announced; its place is free, and another takes it.
+    side.at(first).reset(Code(0));
+    side.take_events();
+    let third = side.open();
+    assert_eq!(third.index(), first.index());
+    let fourth = side.open();
+    for again in [second, third] {
+        side.at(again).reset(Code(0));
+        side.take_events();
+    }
+    let fifth = side.open();
+    let keys = [fourth, fifth].map(|id| side.at(id).key());
+    side.order_all();
+    assert_eq!(Vec::from(side.wire), keys.map(Frame::Open));
+}

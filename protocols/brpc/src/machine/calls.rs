@@ -9,7 +9,7 @@ use duologue_core::streams::Abuse;
 use duologue_core::{Code, Cx, Refusal, Step};
 use prost::Message;
 
-use super::{Brpc, Pending, Role, Waiting};
+use super::{Brpc, Pending, Role, Waiting, put};
 use crate::body::{describe, restore};
 use crate::call::{BrpcEvent, Call, CallError, CallId, Reply, Request, RequestId, Response, code};
 use crate::error::BrpcViolation;
@@ -80,6 +80,11 @@ impl Brpc {
         let bytes = frame(&meta, &body, &call.attachment);
         self.fits(&meta, bytes.len())?;
         cx.tx.message(bytes.len())?.put_bytes(bytes.freeze());
+        // The answer comes to the first of them.
+        let mut first = streams.first().and_then(|(id, _)| self.streams.get_mut(*id));
+        if let Some(remote) = first.as_mut().and_then(|stream| stream.data_mut()) {
+            remote.answered = false;
+        }
         let until = cx.after(timeout);
         self.deadlines.insert((until, call.id));
         self.calls.insert(call.id, Waiting { until, streams });
@@ -111,11 +116,7 @@ impl Brpc {
     pub(super) fn give_up(&mut self, id: i64, why: Code) -> bool {
         let Some(waiting) = self.calls.remove(&id) else { return false };
         self.deadlines.remove(&(waiting.until, id));
-        for (n, (id, key)) in waiting.streams.into_iter().enumerate() {
-            // A late answer comes to the first of them.
-            if n > 0 {
-                self.answered(Some(id), key);
-            }
+        for (id, _) in waiting.streams {
             if let Some(mut stream) = self.streams.get_mut(id) {
                 stream.reset(why);
             }
@@ -145,14 +146,20 @@ impl Brpc {
         };
         self.deadlines.remove(&(waiting.until, id));
         let (accepted, opened) = (remote.len(), waiting.streams.len());
-        if accepted > opened {
-            return Err(BrpcViolation::TooManyAccepted { accepted, opened });
-        }
         let error = meta.response.clone().unwrap_or_default();
         let error_code = error.error_code.unwrap_or(0);
         let restored = restore(&meta, body, &attachment, self.config.max_body as usize);
         let good = error_code == 0 && restored.is_ok();
-        self.connect(cx, &waiting, &remote, good, meta.stream_settings.as_ref())?;
+        let connected = if accepted > opened {
+            Err(BrpcViolation::TooManyAccepted { accepted, opened })
+        } else {
+            self.connect(cx, &waiting, &remote, good, meta.stream_settings.as_ref())
+        };
+        if let Err(violation) = connected {
+            // The session ends, and with it the call, which is among those that wait no more.
+            self.failed.push_back((id, CallError::Lost));
+            return Err(violation);
+        }
         Ok(Step::Event(match restored {
             Ok(body) => BrpcEvent::Response(Box::new(Response {
                 id: CallId(id),
@@ -269,8 +276,11 @@ impl Brpc {
         error_code: i32,
         text: &str,
     ) -> Result<Step<BrpcEvent>, BrpcViolation> {
-        let spent = self.streams.spend(cx.now, Abuse::Answers);
-        spent.map_err(|violation| BrpcViolation::Stream { stream: super::INVALID, violation })?;
+        // Clients cannot know that there is too much to do, and an answer costs less than what was asked for would.
+        if error_code == code::EREQUEST {
+            let spent = self.streams.spend(cx.now, Abuse::Answers);
+            spent.map_err(|violation| BrpcViolation::Stream { stream: super::INVALID, violation })?;
+        }
         let bytes = answer(pending, &completed(pending, RpcMeta::default(), (error_code, text)), &[], &[]);
         cx.tx.control(bytes.len()).put_slice(&bytes);
         Ok(Step::Progress)
@@ -291,7 +301,7 @@ impl Brpc {
         let bytes = answer(pending, &meta, &body, &reply.attachment);
         self.fits(&meta, bytes.len())?;
         cx.tx.message(bytes.len())?.put_bytes(bytes);
-        self.replied(reply.to, reply.error_code == 0);
+        self.replied(cx, reply.to, reply.error_code == 0);
         Ok(())
     }
 
@@ -320,23 +330,26 @@ impl Brpc {
                 } else {
                     return;
                 }
-                self.replied(request, false);
+                self.replied(cx, request, false);
             }
             self.abandoned.pop_front();
         }
     }
 
     /// A request has its reply: its streams begin, or end.
-    fn replied(&mut self, request: RequestId, well: bool) {
-        let accepted = self.requests.remove(&request.0).map(|pending| pending.accepted);
-        for (id, _) in accepted.into_iter().flatten() {
+    fn replied(&mut self, cx: &mut Cx<'_, Self>, request: RequestId, well: bool) {
+        let Some(pending) = self.requests.remove(&request.0) else { return };
+        for ((id, key), remote) in pending.accepted.into_iter().zip(pending.offered) {
             if let Some(remote) = self.streams.get_mut(id).as_mut().and_then(|stream| stream.data_mut()) {
                 remote.waits = false;
             }
-            if well {
+            if !well {
+                self.streams.peer_refused(id);
+            } else if self.streams.lookup(key) == Some(id) {
                 self.streams.accepted(id);
             } else {
-                self.streams.peer_refused(id);
+                // It was given up before the reply that names it.
+                put(cx, &Prefix::rst(remote));
             }
         }
     }

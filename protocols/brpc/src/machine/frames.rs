@@ -169,10 +169,15 @@ impl Brpc {
     /// The peer's CLOSE: nothing that we still send would be taken, and our CLOSE answers it, unless it was first.
     fn closed(&mut self, id: StreamId) -> Result<(), StreamViolation> {
         if let Some(mut stream) = self.streams.get_mut(id) {
+            let mut bound = (None, None);
             if let Some(remote) = stream.data_mut() {
                 remote.closed = true;
+                bound = (remote.close_by.take(), remote.own_deadline.take());
             }
-            stream.set_deadline(None);
+            // It was waited for; what was not read yet may wait as long as the application says.
+            if bound.0.is_some() && bound.0 == stream.deadline() {
+                stream.set_deadline(bound.1);
+            }
             if stream.states().1 != StreamSendState::Finished {
                 self.streams.peer_stopped(id, Code(0));
             }

@@ -51,10 +51,13 @@ pub struct Remote {
     closed: bool,
     /// At the server: accepted, and the reply that says so is still to be made.
     waits: bool,
-    /// At the client: no answer to its call comes to it any more.
+    /// At the client: no answer to a call comes to it, or none any more.
     answered: bool,
     /// Bytes of the message that is being received.
     message: usize,
+    /// Until when the peer's CLOSE is waited for, and what the application's own deadline was before.
+    close_by: Option<Instant>,
+    own_deadline: Option<Instant>,
 }
 
 /// One side of a bRPC connection: calls and streams.
@@ -166,7 +169,7 @@ impl Brpc {
         if self.role == Role::Server {
             return Err(OpenError::NoIds);
         }
-        self.open_waiting(Remote::default()).map(|(id, _)| id)
+        self.open_waiting(Remote { answered: true, ..Remote::default() }).map(|(id, _)| id)
     }
 
     /// Accepts all streams that a request opens, in its order. What is sent on them goes behind the reply.
@@ -180,6 +183,7 @@ impl Brpc {
         }
         let (offered, feedback) = (pending.offered.clone(), pending.feedback);
         let writable = pending.writable;
+        self.streams.may_open_together(u32::try_from(offered.len()).unwrap_or(u32::MAX))?;
         let mut accepted = Vec::with_capacity(offered.len());
         for remote in offered {
             let data = Remote { id: Some(remote), feedback, waits: true, ..Remote::default() };
@@ -257,6 +261,10 @@ impl Brpc {
             }
             return Some(());
         };
+        if data.waits {
+            // The peer hears of it by the reply, and of its end behind that.
+            return Some(());
+        }
         let from = key as i64;
         let (mut closes, mut unheard) = (false, false);
         match what {
@@ -281,9 +289,12 @@ impl Brpc {
             put(cx, &Prefix::close(to, from));
             let until = cx.after(self.config.close_timeout);
             if let Some(mut stream) = self.streams.get_mut(id) {
-                let waits = stream.states().0.expects();
-                if waits && stream.deadline().is_none_or(|at| at > until) {
+                let (waits, own) = (stream.states().0.expects(), stream.deadline());
+                if waits && own.is_none_or(|at| at > until) {
                     stream.set_deadline(Some(until));
+                    if let Some(data) = stream.data_mut() {
+                        (data.close_by, data.own_deadline) = (Some(until), own);
+                    }
                 }
             }
         }
