@@ -354,6 +354,16 @@ fn a_request_that_would_break_out_of_its_line_is_not_made() {
     }
 }
 
+/// A second one would be refused by the server, or announce a body that never comes.
+#[test]
+fn what_the_handshake_says_itself_cannot_be_said_beside_it() {
+    for name in ["Host", "upgrade", "CONNECTION", "Sec-WebSocket-Key", "sec-websocket-extensions", "Content-Length"] {
+        let refused = WebSocket::client(ClientHandshake::new("h", "/").header(name, "1")).err();
+        assert!(matches!(refused, Some(HandshakeError::Header { name: "custom header", .. })), "{name}: {refused:?}");
+    }
+    assert!(WebSocket::client(ClientHandshake::new("h", "/").header("X-Host", "1")).is_ok());
+}
+
 #[test]
 fn every_frame_of_a_client_has_a_mask_of_its_own() {
     let settings = Settings::new();

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::head::{ResponseHead, all, one, tokens};
-use super::{HandshakeError, Opened, VERSION, accept_for, extension, is_field, is_token, push_field};
+use super::{HandshakeError, Opened, VERSION, accept_for, extension, is_field, is_our_own, is_token, push_field};
 use crate::settings::{Deflate, Settings};
 
 /// What a client asks for.
@@ -45,7 +45,7 @@ impl ClientHandshake {
         self
     }
 
-    /// Adds a header field: `Origin`, `Authorization`, cookies.
+    /// Adds a header field: `Origin`, `Authorization`, cookies. Not one that the handshake says itself: it is an error.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -91,6 +91,9 @@ impl ClientHandshake {
         }
         if !self.headers.iter().all(|(name, value)| is_field(name, value)) {
             return Err(wrong("custom header"));
+        }
+        if self.headers.iter().any(|(name, _)| is_our_own(name)) {
+            return Err(HandshakeError::Header { name: "custom header", problem: "is said by the handshake itself" });
         }
         Ok(())
     }

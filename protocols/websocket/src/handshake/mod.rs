@@ -73,6 +73,16 @@ pub(crate) fn is_field(name: &str, value: &str) -> bool {
     name_ok && value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b) || b >= 0x80)
 }
 
+/// The fields that an opening says itself, and those that would announce a body: said twice they contradict each other.
+pub(crate) fn is_our_own(name: &str) -> bool {
+    const OURS: [&str; 5] = ["host", "upgrade", "connection", "content-length", "transfer-encoding"];
+    let of_websocket = name.get(..SEC.len()).is_some_and(|start| start.eq_ignore_ascii_case(SEC));
+    of_websocket || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
+/// How the fields of the opening begin.
+const SEC: &str = "sec-websocket-";
+
 /// A token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)

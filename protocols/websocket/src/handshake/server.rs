@@ -7,7 +7,7 @@ use core::fmt;
 
 use super::{
     DeflateParams, HandshakeError, Opened, Rejection, RequestHead, VERSION, accept_for, extension, is_field, is_key,
-    push_field,
+    is_our_own, push_field,
 };
 use crate::settings::Settings;
 
@@ -20,7 +20,8 @@ pub type Guard = Arc<dyn Fn(&RequestHead<'_>) -> Result<Choice, Rejection> + Sen
 pub struct Choice {
     /// The subprotocol, instead of the first of ours that the client offers. One that it did not offer fails.
     pub subprotocol: Option<String>,
-    /// Further header fields of the answer (cookies). One that could break out of its line is left out.
+    /// Further header fields of the answer (cookies). One that could break out of its line is left out, and so is one that the
+    /// answer says itself.
     pub headers: Vec<(String, String)>,
 }
 
@@ -134,7 +135,7 @@ impl ServerHandshake {
         let own = |name: &str, value: Option<&String>| value.map(|value| (String::from(name), value.clone()));
         headers.extend(own("Sec-WebSocket-Protocol", subprotocol.as_ref()));
         headers.extend(own("Sec-WebSocket-Extensions", extension.as_ref()));
-        headers.extend(choice.headers.into_iter().filter(|(name, value)| is_field(name, value)));
+        headers.extend(choice.headers.into_iter().filter(|(name, value)| is_field(name, value) && !is_our_own(name)));
         let owned = |(name, value): &(&str, &[u8])| (String::from(*name), value.to_vec());
         let opened = Opened {
             target: String::from(request.target()),
