@@ -347,6 +347,10 @@ fn a_request_that_would_break_out_of_its_line_is_not_made() {
         ClientHandshake::new("h", "/a b"),
         ClientHandshake::new("h", ""),
         ClientHandshake::new("h\r\nX: y", "/"),
+        ClientHandshake::new("u@h", "/"),
+        ClientHandshake::new("b\u{fc}cher.example", "/"),
+        ClientHandshake::new("h", "x"),
+        ClientHandshake::new("h", "/#x"),
         ClientHandshake::new("h", "/").header("X", "a\r\nY: b"),
         ClientHandshake::new("h", "/").subprotocols(["a,b"]),
     ] {

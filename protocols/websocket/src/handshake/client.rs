@@ -5,7 +5,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::head::{ResponseHead, all, one, tokens};
-use super::{HandshakeError, Opened, VERSION, accept_for, extension, is_field, is_our_own, is_token, push_field};
+use super::{
+    HandshakeError, Opened, VERSION, accept_for, extension, is_field, is_host, is_our_own, is_target, is_token,
+    push_field,
+};
 use crate::settings::{Deflate, Settings};
 
 /// What a client asks for.
@@ -80,10 +83,10 @@ impl ClientHandshake {
     /// Whether what the caller gave can stand in a head: it fails before anything is sent, not in the server.
     pub(crate) fn check(&self) -> Result<(), HandshakeError> {
         let wrong = |name| HandshakeError::Header { name, problem: "cannot stand in a request" };
-        if self.target.is_empty() || !self.target.bytes().all(|b| (b'!'..=b'~').contains(&b)) {
+        if !is_target(&self.target) {
             return Err(wrong("request target"));
         }
-        if self.host.is_empty() || !is_field("Host", &self.host) {
+        if self.host.is_empty() || !is_host(self.host.as_bytes()) {
             return Err(wrong("Host"));
         }
         if !self.subprotocols.iter().all(|name| is_token(name)) {

@@ -73,6 +73,19 @@ pub(crate) fn is_field(name: &str, value: &str) -> bool {
     name_ok && value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b) || b >= 0x80)
 }
 
+/// The bytes of a host and a port, as a URI writes them (RFC 9110 section 7.2); nothing is allowed.
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(b))
+}
+
+/// A path with its query, or an address with its scheme (RFC 6455 section 4.2.1); without a fragment.
+pub(crate) fn is_target(target: &str) -> bool {
+    const SCHEMES: [&str; 4] = ["http://", "https://", "ws://", "wss://"];
+    let begins = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    (target.starts_with('/') || SCHEMES.into_iter().any(begins))
+        && target.bytes().all(|b| (b'!'..=b'~').contains(&b) && b != b'#')
+}
+
 /// The fields that an opening says itself, and those that would announce a body: said twice they contradict each other.
 pub(crate) fn is_our_own(name: &str) -> bool {
     const OURS: [&str; 5] = ["host", "upgrade", "connection", "content-length", "transfer-encoding"];

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{
-    DeflateParams, HandshakeError, Opened, Rejection, RequestHead, VERSION, accept_for, extension, is_field, is_key,
-    is_our_own, push_field,
+    DeflateParams, HandshakeError, Opened, Rejection, RequestHead, VERSION, accept_for, extension, is_field, is_host,
+    is_key, is_our_own, is_target, push_field,
 };
 use crate::settings::Settings;
 
@@ -167,7 +167,12 @@ fn validate(request: &RequestHead<'_>) -> Result<(), HandshakeError> {
     if request.minor() < 1 {
         return Err(HandshakeError::HttpVersion);
     }
-    request.one("Host")?;
+    if !is_target(request.target()) {
+        return Err(HandshakeError::NotHttp { why: "bad target" });
+    }
+    if !is_host(request.one("Host")?) {
+        return Err(HandshakeError::Header { name: "Host", problem: "no host" });
+    }
     if !request.has_token("Upgrade", "websocket") || !request.has_token("Connection", "upgrade") {
         return Err(HandshakeError::NoUpgrade);
     }
