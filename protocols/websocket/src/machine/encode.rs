@@ -196,6 +196,7 @@ impl WebSocket {
             Some(key) => out.put_changed(bytes, |copy| wire::apply_mask(copy, key)),
             None => out.put_slice(bytes),
         }
+        deflate.deflater.let_go();
         Ok(())
     }
 

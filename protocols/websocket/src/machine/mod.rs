@@ -229,6 +229,12 @@ impl WebSocket {
         self.short_below = if self.sending.is_some() || self.deflate.is_some() { 0 } else { SHARE as u16 };
     }
 
+    /// Bytes that are kept for compressing.
+    #[cfg(all(test, feature = "deflate"))]
+    pub(crate) fn deflater_keeps(&self) -> usize {
+        self.deflate.as_ref().map_or(0, |deflate| deflate.deflater.keeps())
+    }
+
     fn limits(&self) -> &crate::Limits {
         &self.settings.get().limits
     }
