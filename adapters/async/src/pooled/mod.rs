@@ -33,7 +33,9 @@ pub use lease::Pooled;
 pub struct PoolOptions {
     /// What each connection is made with. Its `connect_within` is replaced by the pool's.
     pub connection: Options,
-    /// Limits and times. Its `users_per_connection` counts as 1: a connection is its caller's alone.
+    /// Limits and times. Its `users_per_connection` counts as 1: a connection is its caller's alone. Every connection is
+    /// looked at, the kernel included, at the moment when it is given out; `probe_after` looks once more and asks the peer
+    /// nothing, for no question fits every protocol.
     pub pool: PoolConfig,
     /// How long a caller waits for a connection. Default 30 s.
     pub acquire_within: Duration,
