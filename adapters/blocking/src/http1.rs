@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use duologue_core::pool::PoolStats;
+use duologue_core::reconnect::Reconnect;
 
 use crate::connection::wait_within;
 use crate::{PlainOrTls, PoolOptions, PoolSetupError, ReconnectOptions, Threads, wait};
@@ -91,6 +92,11 @@ impl HttpClient {
     pub fn stats(&self) -> PoolStats {
         self.inner.pool().stats()
     }
+
+    /// Refuses requests from now on, closes connections that are unused, and the rest once their answers are over.
+    pub fn drain(&self) {
+        self.inner.pool().drain();
+    }
 }
 
 impl fmt::Debug for HttpClient {
@@ -145,6 +151,18 @@ impl HttpResponse {
     #[must_use]
     pub const fn trailers(&self) -> Option<&HeaderMap> {
         self.inner.trailers()
+    }
+
+    /// Its connection had carried other requests before.
+    #[must_use]
+    pub const fn is_reused(&self) -> bool {
+        self.inner.is_reused()
+    }
+
+    /// A part of the request's content is still to be sent: this goes on while the answer is taken.
+    #[must_use]
+    pub const fn is_sending(&self) -> bool {
+        self.inner.is_sending()
     }
 
     /// Waits for the next piece of the content; `None` at its end.
@@ -207,6 +225,24 @@ impl EventSource {
         duologue_async::http1::EventSource::with_tls(request, connector, options).map(|inner| Self { inner })
     }
 
+    /// Sets how long to wait before connecting again while the server gave no retry time. Default 3 s.
+    #[must_use]
+    pub fn default_retry(self, retry: Duration) -> Self {
+        Self { inner: self.inner.default_retry(retry) }
+    }
+
+    /// Connections made so far.
+    #[must_use]
+    pub const fn connections(&self) -> u64 {
+        self.inner.connections()
+    }
+
+    /// When the next attempt is made, failures in a row, whether there is a connection.
+    #[must_use]
+    pub fn machine(&self) -> &Reconnect {
+        self.inner.machine()
+    }
+
     /// Why the last connection ended or did not come about, for people; see [`duologue_async::http1::EventSource::trouble`].
     #[must_use]
     pub fn trouble(&self) -> Option<&str> {
@@ -244,5 +280,31 @@ impl EventSource {
 impl fmt::Debug for EventSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use duologue_core::driver::Timekeeper;
+
+    use super::*;
+
+    #[test]
+    fn an_event_source_waits_as_long_as_it_was_told_before_it_asks_again() {
+        // Nobody listens where somebody did.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let uri = format!("http://{}/", listener.local_addr().expect("an address")).parse().expect("a URI");
+        drop(listener);
+        let source = EventSource::new(uri, ReconnectOptions::new()).expect("a source");
+        let mut source = source.default_retry(Duration::from_secs(1000));
+        for _ in 0..100 {
+            assert!(source.next_event_within(Duration::from_millis(50)).is_pending());
+            if source.trouble().is_some() {
+                break;
+            }
+        }
+        let next = source.machine().deadline().expect("it tries again").at.since(crate::Clock::new().now());
+        assert!(next > Duration::from_secs(900), "{next:?}");
+        assert_eq!((source.connections(), source.machine().failures()), (0, 1));
     }
 }

@@ -4,12 +4,12 @@ use std::fmt;
 use std::task::Poll;
 use std::time::Duration;
 
-use duologue_async::{Carrier, ReconnectEventOf, SendProtocol};
+use duologue_async::{Carrier, Dialling, ReconnectEventOf, SendProtocol};
 use duologue_core::Code;
 use duologue_core::reconnect::{BackoffError, Generation, Reconnect};
 
 use crate::connection::wait_within;
-use crate::{Receipt, ReconnectOptions, ReconnectSendError, Threads, wait};
+use crate::{Options, Receipt, ReconnectOptions, ReconnectSendError, Threads, wait};
 
 /// One logical client over any number of connections, one after the other. Its [`sender`](Self::sender)s survive them;
 /// what a sender was told is true of one connection, whose [`Generation`] it gets.
@@ -40,6 +40,27 @@ impl<P: SendProtocol<Command: Clone>, R: Carrier> Reconnecting<P, R> {
     #[cfg(feature = "websocket")]
     pub(crate) const fn from_inner(inner: duologue_async::Reconnecting<P, R>) -> Self {
         Self { inner }
+    }
+
+    /// As [`new`](Reconnecting::new), where `dial` connects with the protocol and the options of one attempt; see
+    /// [`duologue_async::Reconnecting::dialled_by`]. The future is polled by the thread that waits.
+    ///
+    /// # Errors
+    /// The pauses cannot work.
+    pub fn dialled_by(
+        address: impl fmt::Display,
+        dial: impl FnMut(P, Options) -> Dialling<P, R> + Send + 'static,
+        make_protocol: impl FnMut(Generation) -> P + Send + 'static,
+        options: ReconnectOptions,
+    ) -> Result<Self, BackoffError> {
+        duologue_async::Reconnecting::dialled_by(address, dial, make_protocol, options).map(|inner| Self { inner })
+    }
+
+    /// Sets which events prove a connection useful while [`ReconnectOptions::message_proves_use`]. All do if this is not
+    /// said.
+    #[must_use]
+    pub fn useful_if(self, proof: impl FnMut(&P::Event) -> bool + Send + 'static) -> Self {
+        Self { inner: self.inner.useful_if(proof) }
     }
 
     /// Sets what is sent on every connection before anything else: subscriptions, as a rule.

@@ -80,9 +80,7 @@ async fn ask_all(args: Args) -> Result<(), Failure> {
     let server =
         at("looking up", host, tokio::net::lookup_host((host, port)).await)?.next().ok_or("the host has no address")?;
     let connections = args.connections.clamp(1, args.requests.max(1));
-    let pool = PoolConfig::new().per_target(u32::try_from(connections)?);
-    let mut options = PoolOptions::new();
-    options.pool = pool.ports(options.pool.ports);
+    let options = PoolOptions::new().pool(PoolConfig::new().per_target(u32::try_from(connections)?));
     let client = match &args.ca {
         Some(file) => HttpClient::with_tls(ClientSettings::new(), tls::trusting(file)?, options)?,
         None => HttpClient::new(ClientSettings::new(), options)?,

@@ -20,7 +20,7 @@ pub struct PoolConfig {
     pub per_target: u32,
     /// Users that may share one connection. Default 1; a protocol with streams takes more.
     pub users_per_connection: u32,
-    /// Most callers that may wait, over all targets. Default 1024.
+    /// Most callers that may wait, over all targets, at least one: each waits until it has its answer. Default 1024.
     pub waiting: usize,
     /// A dial that takes longer is given up. Default 10 s.
     pub dial_within: Duration,
@@ -99,6 +99,7 @@ impl PoolConfig {
             ("total", u64::from(self.total)),
             ("per_target", u64::from(self.per_target)),
             ("users_per_connection", u64::from(self.users_per_connection)),
+            ("waiting", self.waiting as u64),
             ("ports.limit", u64::from(self.ports.limit)),
         ];
         let times = [

@@ -18,11 +18,23 @@ impl<K: Ord + Clone> Pool<K> {
         if let Some((lease, why)) = self.refusals.pop_front() {
             return Some(Order::Refuse { lease, why });
         }
-        if let Some(target) = self.grantable.first().cloned() {
-            return self.grant(now, &target);
+        if let Some((false, wanted_by, target)) = self.hungry.first().cloned() {
+            return self.no_port(wanted_by, target);
         }
-        let (wanted_by, target) = self.hungry.first().cloned()?;
-        self.dial(now, wanted_by, target)
+        if let Some((first, target)) = self.grantable.first().cloned() {
+            // Who came before for another target waits for a place: a busy target would keep all there are for ever.
+            let place = if self.is_full() { self.make_room(first) } else { None };
+            return place.or_else(|| self.grant(now, &target));
+        }
+        let (_, wanted_by, target) = self.hungry.first().cloned()?;
+        if !self.is_full() {
+            return self.dial(now, &target);
+        }
+        if wanted_by == NOBODY { None } else { self.make_room(NOBODY) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.slots.open() >= self.config.total
     }
 
     /// Gives the first caller the connection used last, or has that probed first.
@@ -62,24 +74,21 @@ impl<K: Ord + Clone> Pool<K> {
         Some(Order::Grant { lease, conn, reused })
     }
 
-    fn dial(&mut self, now: Instant, wanted_by: LeaseId, key: K) -> Option<Order<K>> {
-        let limit = self.config.ports.limit;
+    /// Only under `AtPortLimit::Refuse` is a target hungry without a port.
+    fn no_port(&mut self, wanted_by: LeaseId, key: K) -> Option<Order<K>> {
         let target = self.targets.get(&key)?;
-        if target.ports() >= u64::from(limit) {
-            // Only under `AtPortLimit::Refuse` is a target hungry without a port.
-            let why = Refusal::PortsExhausted {
-                in_time_wait: u32::try_from(target.in_time_wait()).unwrap_or(u32::MAX),
-                open: target.open,
-                limit,
-                retry_at: target.time_wait.front().copied(),
-                target: key,
-            };
-            self.refuse(wanted_by, why);
-            return self.refusals.pop_front().map(|(lease, why)| Order::Refuse { lease, why });
-        }
-        if self.slots.open() >= self.config.total {
-            return self.make_room(wanted_by);
-        }
+        let why = Refusal::PortsExhausted {
+            in_time_wait: u32::try_from(target.in_time_wait()).unwrap_or(u32::MAX),
+            open: target.open,
+            limit: self.config.ports.limit,
+            retry_at: target.time_wait.front().copied(),
+            target: key,
+        };
+        self.refuse(wanted_by, why);
+        self.refusals.pop_front().map(|(lease, why)| Order::Refuse { lease, why })
+    }
+
+    fn dial(&mut self, now: Instant, key: &K) -> Option<Order<K>> {
         let deadline = now.after(self.config.dial_within);
         let conn = self.slots.insert(Conn {
             target: key.clone(),
@@ -95,21 +104,21 @@ impl<K: Ord + Clone> Pool<K> {
             retiring: None,
             link: None,
         });
-        if let Some(target) = self.targets.get_mut(&key) {
+        if let Some(target) = self.targets.get_mut(key) {
             target.open += 1;
             target.pending += 1;
         }
         self.stats.dialled += 1;
         self.arm(conn, Some(deadline));
-        self.refresh(&key);
-        Some(Order::Dial { conn, target: key, deadline })
+        self.refresh(key);
+        Some(Order::Dial { conn, target: key.clone(), deadline })
     }
 
-    /// Closes what was unused longest, for somebody who waits for another target. One close makes one place, so closes
-    /// under way count.
-    fn make_room(&mut self, wanted_by: LeaseId) -> Option<Order<K>> {
-        let wanted = self.hungry.iter().filter(|(by, _)| *by != NOBODY).count();
-        if wanted_by == NOBODY || self.closing as usize >= wanted {
+    /// Closes what was unused longest, for callers who came before this one and wait for another target. One close makes
+    /// one place, so closes under way count.
+    fn make_room(&mut self, before: LeaseId) -> Option<Order<K>> {
+        let wanted = self.hungry.iter().filter(|(_, by, _)| *by < before).count();
+        if self.closing as usize >= wanted {
             return None;
         }
         let (_, oldest) = *self.idle.first()?;
@@ -165,10 +174,15 @@ impl<K: Ord + Clone> Pool<K> {
     /// Brings what is derived from a target's state up to date. Every change of the state ends here.
     pub(super) fn refresh(&mut self, key: &K) {
         let Some(target) = self.targets.get_mut(key) else { return };
-        if !target.waiting.is_empty() && !target.available.is_empty() {
-            self.grantable.insert(key.clone());
-        } else {
-            self.grantable.remove(key);
+        let grantable = target.waiting.first().copied().filter(|_| !target.available.is_empty());
+        if grantable != target.grantable {
+            if let Some(old) = target.grantable {
+                self.grantable.remove(&(old, key.clone()));
+            }
+            if let Some(new) = grantable {
+                self.grantable.insert((new, key.clone()));
+            }
+            target.grantable = grantable;
         }
         let ports_left = target.ports() < u64::from(self.config.ports.limit);
         let promised = u64::from(target.pending) * u64::from(self.config.users_per_connection);
@@ -182,13 +196,13 @@ impl<K: Ord + Clone> Pool<K> {
         let may = target.open < self.config.per_target
             && (ports_left || self.config.ports.at_limit == AtPortLimit::Refuse)
             && !self.draining;
-        let hungry = wanted_by.filter(|_| may);
+        let hungry = wanted_by.filter(|_| may).map(|by| (ports_left, by));
         if hungry != target.hungry {
-            if let Some(old) = target.hungry {
-                self.hungry.remove(&(old, key.clone()));
+            if let Some((port, by)) = target.hungry {
+                self.hungry.remove(&(port, by, key.clone()));
             }
-            if let Some(new) = hungry {
-                self.hungry.insert((new, key.clone()));
+            if let Some((port, by)) = hungry {
+                self.hungry.insert((port, by, key.clone()));
             }
             target.hungry = hungry;
         }

@@ -63,10 +63,10 @@ pub struct Pool<K> {
     alarms: BTreeSet<(Instant, Alarm<K>)>,
     /// Unused connections, the longest unused first.
     idle: BTreeSet<(Instant, ConnId)>,
-    /// Targets with somebody waiting and a connection to give.
-    grantable: BTreeSet<K>,
-    /// Targets that want to dial, by the arrival of the caller who wants it.
-    hungry: BTreeSet<(LeaseId, K)>,
+    /// Targets with somebody waiting and a connection to give, by the arrival of the first who waits.
+    grantable: BTreeSet<(LeaseId, K)>,
+    /// Targets that want to dial: whether there is a port for it, and by the arrival of the caller who wants it.
+    hungry: BTreeSet<(bool, LeaseId, K)>,
     /// Refusals that are decided.
     refusals: VecDeque<(LeaseId, Refusal<K>)>,
     /// Closes that are decided: at most one per connection.
@@ -128,7 +128,8 @@ impl<K: Ord + Clone> Pool<K> {
     }
 
     /// Wants a connection to `target` until `deadline`. Exactly one [`Order::Grant`] or [`Order::Refuse`] answers,
-    /// unless [`cancel`](Self::cancel) comes first. Callers of one target are served in the order they came.
+    /// unless [`cancel`](Self::cancel) comes first. Callers of one target are served in the order they came; so are those of
+    /// all targets while the pool is full: a connection that comes free is closed to make room for who came first.
     ///
     /// # Errors
     /// [`Refusal::QueueFull`] or [`Refusal::Draining`], at once.

@@ -14,7 +14,8 @@ pub struct PoolStats {
     pub waiting: usize,
     /// Callers that use a connection now.
     pub in_use: usize,
-    /// Ports that are in TIME_WAIT on our side now, by our own count.
+    /// Ports that are in TIME_WAIT on our side, by our own count. Those that came free are taken off when another of their
+    /// target joins them, when a caller wants one, and with the last; until then this is too many.
     pub in_time_wait: u64,
     /// Dials ordered.
     pub dialled: u64,

@@ -24,8 +24,10 @@ pub(super) struct Target {
     pub(super) min_idle: u32,
     /// No dial that nobody waits for before this.
     pub(super) warm_after: Option<Instant>,
+    /// Its entry among the grantable.
+    pub(super) grantable: Option<LeaseId>,
     /// Its entry among the hungry.
-    pub(super) hungry: Option<LeaseId>,
+    pub(super) hungry: Option<(bool, LeaseId)>,
     pub(super) port_alarm: Option<Instant>,
 }
 

@@ -6,6 +6,7 @@ use core::fmt;
 use thiserror::Error;
 
 use super::{Opening, Session, context};
+use crate::driver::{Driver, Timekeeper, Transport};
 use crate::protocol::Protocol;
 use crate::time::Instant;
 use crate::timers::Timers;
@@ -130,5 +131,20 @@ impl<P: Protocol> Session<P> {
         session.after_protocol(now);
         session.settle(now);
         session
+    }
+}
+
+impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
+    /// Continues over the same transport with another protocol: see [`Session::upgrade`].
+    ///
+    /// # Errors
+    /// The driver comes back as it was, with the reason, and `change` is not called.
+    pub fn upgrade<Q: Protocol>(mut self, change: impl FnOnce(P) -> Q) -> Result<Driver<Q, T, K>, Box<(Self, WhyNot)>> {
+        let now = self.now();
+        let (session, transport, timekeeper) = self.into_parts();
+        match session.upgrade(now, change) {
+            Ok(session) => Ok(Driver::new(session, transport, timekeeper)),
+            Err(refused) => Err(Box::new((Self::new(*refused.session, transport, timekeeper), refused.why))),
+        }
     }
 }

@@ -64,6 +64,9 @@ fn requests_that_cannot_be_sent_come_back() {
     assert!(refused(expecting.into()).contains("Expect"));
     let framed = build().uri("http://a/").header("content-length", "3").body(Body::Empty).expect("a request");
     assert!(refused(framed.into()).contains("written by the session"));
+    // RFC 9110, section 9.3.8.
+    let traced = build().method("TRACE").uri("http://a/").body(Body::Full("x".into())).expect("a request");
+    assert!(refused(traced.into()).contains("TRACE"));
     let mut busy = client(settings());
     busy.send(T0, get("/")).expect("a request");
     assert!(matches!(busy.send(T0, get("/")), Err(SendError::Invalid { .. })));
@@ -75,6 +78,22 @@ fn who_the_user_is_stays_at_home() {
     let uri = "http://user:secret@example.org:8080/".parse().expect("a URI");
     session.send(T0, ClientCommand::Request(Request::new(Method::GET, uri))).expect("a request");
     assert_eq!(text(&mut session, T0), "GET / HTTP/1.1\r\nhost: example.org:8080\r\n\r\n");
+    let mut session = client(settings());
+    let uri = "user:secret@example.org:443".parse().expect("a URI");
+    session.send(T0, ClientCommand::Request(Request::new(Method::CONNECT, uri))).expect("a request");
+    let head = "CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n";
+    assert_eq!(text(&mut session, T0), head, "RFC 9112, section 3.2.3: a host and a port");
+}
+
+/// RFC 9112, section 3.2.1: where the path is empty, `/` is sent.
+#[test]
+fn a_query_without_a_path_stands_behind_a_slash() {
+    for (uri, target) in [("http://a?x=1", "/?x=1"), ("http://a?", "/?"), ("http://a", "/"), ("http://a/?x", "/?x")] {
+        let mut session = client(settings());
+        let request = Request::new(Method::GET, uri.parse().expect("a URI"));
+        session.send(T0, ClientCommand::Request(request)).expect("a request");
+        assert_eq!(text(&mut session, T0), format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n"), "{uri}");
+    }
 }
 
 #[test]

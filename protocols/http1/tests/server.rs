@@ -159,6 +159,7 @@ fn commands_that_would_break_the_protocol_come_back() {
         ServerCommand::Respond(Response { headers: field(header::TRANSFER_ENCODING, "x"), ..Response::default() });
     assert!(refused(GET, framing).contains("written by the session"));
     assert!(refused(GET, with(StatusCode::NO_CONTENT, Body::Stream)).contains("no content"));
+    assert!(refused(GET, with(StatusCode::RESET_CONTENT, Body::Sized(1))).contains("no content"));
     assert!(refused(GET, with(StatusCode::SWITCHING_PROTOCOLS, Body::Empty)).contains("Upgrade"));
     assert!(refused(GET, with(StatusCode::CONTINUE, Body::Empty)).contains("Interim"));
     assert!(refused(GET, ServerCommand::Interim(Response::default())).contains("1xx"));

@@ -141,14 +141,23 @@ impl Deflater {
         len.saturating_add(len / 8).saturating_add(len / 64).saturating_add(64)
     }
 
+    /// What [`deflate`](Self::deflate) made was taken: a buffer that became large is let go.
+    pub(crate) fn let_go(&mut self) {
+        if self.scratch.capacity() > KEEP {
+            self.scratch = Vec::new();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn keeps(&self) -> usize {
+        self.scratch.capacity()
+    }
+
     /// Compresses a part of a message; the last one without its tail. `None` if the compressor fails, which it does not.
     pub(crate) fn deflate(&mut self, input: &[u8], last: bool) -> Option<&[u8]> {
         let (level, bits) = (Compression::new(u32::from(self.level)), self.bits.clamp(9, 15));
         let stream = self.stream.get_or_insert_with(|| Compress::new_with_window_bits(level, false, bits));
         self.scratch.clear();
-        if self.scratch.capacity() > KEEP {
-            self.scratch = Vec::new();
-        }
         let bound = Self::bound(input.len());
         self.scratch.resize(bound, 0);
         let (mut taken, mut made) = (0, 0);
@@ -277,5 +286,27 @@ mod tests {
     fn garbage_is_invalid() {
         let mut out = Vec::new();
         assert_eq!(pair(false, 15).inflater.inflate(&[0xFF; 9], &mut out, 100), Err(Invalid));
+    }
+
+    /// A connection that sent something long is idle afterwards as any other is.
+    #[test]
+    fn a_long_message_leaves_no_long_buffer_behind() {
+        use crate::{Command, Role, Settings, WebSocket};
+        use duologue_core::{Config, Instant, Limits, Session};
+
+        let params = DeflateParams {
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            server_max_window_bits: 15,
+            client_max_window_bits: 15,
+        };
+        let protocol = WebSocket::upgraded(Role::Server, Settings::new(), Some(params));
+        let config = Config::new().limits(Limits::new().send_buffer(8 << 20));
+        let mut session = Session::new(protocol, config, 1, Instant::ORIGIN).expect("limits that work");
+        for len in [1 << 10, 4 << 20] {
+            session.send(Instant::ORIGIN, Command::binary(alloc::vec![7; len])).expect("there is room");
+            let kept = session.protocol().deflater_keeps();
+            assert!(kept <= KEEP, "{len} bytes leave {kept}");
+        }
     }
 }

@@ -153,6 +153,23 @@ fn header_fields_of_both_sides_arrive_and_none_breaks_out_of_its_line() {
     assert!(answer.contains("\r\nSet-Cookie: a=b\r\n") && !answer.contains("Worse"), "{answer}");
 }
 
+#[test]
+fn a_guard_cannot_say_twice_what_the_answer_says_itself() {
+    let granting = ServerHandshake::new(Settings::new())
+        .guard(|_| Ok(Choice::new().header("sec-websocket-extensions", "x").header("Transfer-Encoding", "chunked")));
+    let (answer, _) = server(granting, Delivery::Owned).play(REQUEST.as_bytes(), Cut::Whole, false);
+    assert_eq!(String::from_utf8(answer).expect("heads are text"), RESPONSE);
+    let refusing = ServerHandshake::new(Settings::new()).guard(|_| {
+        let rejection = Rejection::new(401, "{}").header("content-length", "0").header("Connection", "keep-alive");
+        Err(rejection.header("Content-Type", "application/json"))
+    });
+    let (answer, _) = server(refusing, Delivery::Owned).play(REQUEST.as_bytes(), Cut::Whole, false);
+    let answer = String::from_utf8(answer).expect("heads are text");
+    let expected = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Type: application/json\r\n\
+                    Content-Length: 2\r\n\r\n{}";
+    assert_eq!(answer, expected);
+}
+
 /// RFC 7692 section 7.1.2.1 with zlib's warning: it makes a window of 9 bits of one of 8, and the peer could not read it.
 #[cfg(feature = "deflate")]
 #[test]

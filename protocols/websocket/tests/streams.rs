@@ -347,11 +347,25 @@ fn a_request_that_would_break_out_of_its_line_is_not_made() {
         ClientHandshake::new("h", "/a b"),
         ClientHandshake::new("h", ""),
         ClientHandshake::new("h\r\nX: y", "/"),
+        ClientHandshake::new("u@h", "/"),
+        ClientHandshake::new("b\u{fc}cher.example", "/"),
+        ClientHandshake::new("h", "x"),
+        ClientHandshake::new("h", "/#x"),
         ClientHandshake::new("h", "/").header("X", "a\r\nY: b"),
         ClientHandshake::new("h", "/").subprotocols(["a,b"]),
     ] {
         assert!(WebSocket::client(handshake).is_err());
     }
+}
+
+/// A second one would be refused by the server, or announce a body that never comes.
+#[test]
+fn what_the_handshake_says_itself_cannot_be_said_beside_it() {
+    for name in ["Host", "upgrade", "CONNECTION", "Sec-WebSocket-Key", "sec-websocket-extensions", "Content-Length"] {
+        let refused = WebSocket::client(ClientHandshake::new("h", "/").header(name, "1")).err();
+        assert!(matches!(refused, Some(HandshakeError::Header { name: "custom header", .. })), "{name}: {refused:?}");
+    }
+    assert!(WebSocket::client(ClientHandshake::new("h", "/").header("X-Host", "1")).is_ok());
 }
 
 #[test]

@@ -96,11 +96,14 @@ pub(super) fn target(uri: &Uri, secure: bool) -> Result<String, HttpError> {
     };
     let authority = uri.authority().filter(|authority| !authority.host().is_empty());
     let authority = authority.ok_or(HttpError::Target("it names no host"))?;
-    Ok(match authority.port_u16() {
+    let mut target = match authority.port_u16() {
         // It is asked for every request: what is written out already is not formatted.
         Some(_) if !authority.as_str().contains('@') => [prefix, authority.as_str()].concat(),
         given => format!("{prefix}{}:{}", authority.host(), given.unwrap_or(port)),
-    })
+    };
+    // However a host is written it is one host, with one share of the pool (RFC 9110, section 4.2.3).
+    target.make_ascii_lowercase();
+    Ok(target)
 }
 
 #[cfg(test)]
@@ -116,6 +119,8 @@ mod tests {
             ("http://a:/", Some("a:80")),
             ("http://u@a:81/", Some("a:81")),
             ("http://[::1]:81/", Some("[::1]:81")),
+            ("http://Example.ORG/A", Some("example.org:80")),
+            ("http://Example.ORG:81/A", Some("example.org:81")),
             ("https://a/", Some("https://a:443")),
             ("https://u:p@a:80/", Some("https://a:80")),
             ("HTTPS://[::1]/", Some("https://[::1]:443")),

@@ -77,7 +77,7 @@ pub enum EventSourceSetupError {
     Backoff(#[from] BackoffError),
 }
 
-/// Why an event source gave up. It does not connect again.
+/// Why an event source gave up. Its connection is gone, and it makes no other.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EventSourceError {
@@ -283,10 +283,11 @@ impl<C: Carrier> EventSource<C> {
         self.link.start_close(Code(0));
     }
 
-    /// Events that came before are told first.
+    /// Events that came before are told first. The connection is of no use to anybody.
     fn give_up(&mut self, error: EventSourceError) {
         self.error = Some(error);
         self.over = true;
+        self.link.let_go();
     }
 }
 

@@ -16,7 +16,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use duologue_core::driver::Timekeeper;
-use duologue_core::pool::{LeaseId, PoolConfig, PoolConfigError, PoolStats, Refusal};
+use duologue_core::pool::{LeaseId, PoolConfig, PoolConfigError, PoolStats, PortBudget, Refusal};
 use thiserror::Error;
 
 use crate::redial::{Dialling, PoolCarrier, Redial, SendProtocol};
@@ -33,7 +33,9 @@ pub use lease::Pooled;
 pub struct PoolOptions {
     /// What each connection is made with. Its `connect_within` is replaced by the pool's.
     pub connection: Options,
-    /// Limits and times. Its `users_per_connection` counts as 1: a connection is its caller's alone.
+    /// Limits and times. Its `users_per_connection` counts as 1: a connection is its caller's alone. Every connection is
+    /// looked at, the kernel included, at the moment when it is given out; `probe_after` looks once more and asks the peer
+    /// nothing, for no question fits every protocol.
     pub pool: PoolConfig,
     /// How long a caller waits for a connection. Default 30 s.
     pub acquire_within: Duration,
@@ -64,10 +66,14 @@ impl PoolOptions {
         self
     }
 
-    /// Sets limits and times, the port budget included.
+    /// Sets limits and times, the port budget included. A limit of ports that is the default's, 28 000, says nothing: the one
+    /// that was here stays, the system's as a rule.
     #[must_use]
     pub fn pool(mut self, pool: PoolConfig) -> Self {
-        self.pool = pool;
+        let here = std::mem::replace(&mut self.pool, pool).ports.limit;
+        if pool.ports.limit == PortBudget::default().limit {
+            self.pool.ports.limit = here;
+        }
         self
     }
 
@@ -275,5 +281,26 @@ impl<P: SendProtocol, C: PoolCarrier> fmt::Debug for PoolClient<P, C> {
 impl<P: SendProtocol, C: PoolCarrier> Shared<P, C> {
     fn now() -> duologue_core::Instant {
         C::clock().now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use duologue_core::pool::AtPortLimit;
+
+    use super::*;
+
+    #[test]
+    fn the_systems_ports_stay_unless_others_are_said() {
+        let system = PoolOptions { pool: PoolConfig::new().ports(ports(1_000)), ..PoolOptions::new() };
+        let set = |config| system.clone().pool(config).pool;
+        assert_eq!(set(PoolConfig::new().per_target(4)), PoolConfig::new().per_target(4).ports(ports(1_000)));
+        assert_eq!(set(PoolConfig::new().ports(ports(50))).ports, ports(50));
+        let refuses = PortBudget { at_limit: AtPortLimit::Refuse, ..PortBudget::default() };
+        assert_eq!(set(PoolConfig::new().ports(refuses)).ports, PortBudget { limit: 1_000, ..refuses });
+    }
+
+    fn ports(limit: u32) -> PortBudget {
+        PortBudget { limit, ..PortBudget::default() }
     }
 }

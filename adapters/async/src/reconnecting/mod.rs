@@ -289,8 +289,9 @@ impl<P: SendProtocol<Command: Clone>, R: Carrier> Reconnecting<P, R> {
     }
 }
 
-impl<P: SendProtocol<Command: Clone>, R: Carrier> Drop for Reconnecting<P, R> {
-    fn drop(&mut self) {
+impl<P: SendProtocol<Command: Clone>, R: Carrier> Reconnecting<P, R> {
+    /// What dropping it does; of use where it lives on and has nothing more to do.
+    pub(crate) fn let_go(&mut self) {
         let stats = match &mut self.link.1 {
             State::Up { connection, .. } => {
                 // As a dropped connection does, but before senders are told: after that nothing may leave any more.
@@ -305,6 +306,15 @@ impl<P: SendProtocol<Command: Clone>, R: Carrier> Drop for Reconnecting<P, R> {
             _ => None,
         };
         self.shared.end(stats.as_ref());
+        self.link.1 = State::Down;
+        self.machine.stop();
+        self.over = true;
+    }
+}
+
+impl<P: SendProtocol<Command: Clone>, R: Carrier> Drop for Reconnecting<P, R> {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

@@ -318,6 +318,49 @@ fn a_full_pool_makes_room_by_closing_what_was_unused_longest() {
 }
 
 #[test]
+fn a_full_pool_serves_callers_of_all_targets_in_the_order_they_came() {
+    let mut pool = pool(PoolConfig::new().total(1));
+    let (mut user, mut conn) = granted(&mut pool, at(0), "a");
+    // There is always somebody who wants the connection of `a` again; who waits for `b` came before.
+    let waits = want(&mut pool, at(1), "b");
+    let next = want(&mut pool, at(2), "a");
+    assert_eq!(orders(&mut pool, at(2)), []);
+    pool.release(at(3), user, true);
+    assert_eq!(orders(&mut pool, at(3)), [Order::Close { conn, why: CloseReason::MadeRoom }]);
+    pool.closed(at(3), conn, Some(Side::Local));
+    conn = dial(&mut pool, at(3));
+    pool.connected(at(4), conn);
+    assert_eq!(orders(&mut pool, at(4)), [Order::Grant { lease: waits, conn, reused: false }]);
+    // The other way round it is the same.
+    user = waits;
+    want(&mut pool, at(5), "b");
+    pool.release(at(6), user, true);
+    assert_eq!(orders(&mut pool, at(6)), [Order::Close { conn, why: CloseReason::MadeRoom }]);
+    pool.closed(at(6), conn, Some(Side::Local));
+    conn = dial(&mut pool, at(6));
+    pool.connected(at(7), conn);
+    assert_eq!(orders(&mut pool, at(7)), [Order::Grant { lease: next, conn, reused: false }]);
+}
+
+#[test]
+fn who_came_later_waits_for_no_room_and_takes_none() {
+    let mut pool = pool(PoolConfig::new().total(2));
+    let (a, first) = granted(&mut pool, at(0), "a");
+    let (b, second) = granted(&mut pool, at(0), "b");
+    let earlier = want(&mut pool, at(1), "a");
+    want(&mut pool, at(2), "c");
+    pool.release(at(3), a, true);
+    assert_eq!(orders(&mut pool, at(3)), [Order::Grant { lease: earlier, conn: first, reused: true }]);
+    let later = want(&mut pool, at(3), "b");
+    assert_eq!(orders(&mut pool, at(3)), []);
+    pool.release(at(4), b, true);
+    // One close makes one place: who comes behind it is served as ever.
+    assert_eq!(orders(&mut pool, at(4)), [Order::Close { conn: second, why: CloseReason::MadeRoom }]);
+    pool.release(at(5), earlier, true);
+    assert_eq!(orders(&mut pool, at(5)), [Order::Close { conn: first, why: CloseReason::MadeRoom }], "for {later:?}");
+}
+
+#[test]
 fn draining_refuses_who_waits_and_closes_the_rest_as_it_comes_free() {
     let mut pool = pool(PoolConfig::new().per_target(1));
     let (user, used) = granted(&mut pool, at(0), "x");
@@ -360,6 +403,9 @@ fn only_what_is_known_unsent_is_retried_by_itself() {
 fn settings_that_cannot_work_are_refused() {
     let zero = Pool::<&str>::new(PoolConfig::new().per_target(0), 1).err();
     assert_eq!(zero, Some(PoolConfigError::Zero { name: "per_target" }));
+    // Every caller waits, if only until the next order is taken.
+    let zero = Pool::<&str>::new(PoolConfig::new().waiting(0), 1).err();
+    assert_eq!(zero, Some(PoolConfigError::Zero { name: "waiting" }));
     let zero = Pool::<&str>::new(PoolConfig::new().idle(Some(Duration::ZERO)), 1).err();
     assert_eq!(zero, Some(PoolConfigError::Zero { name: "idle" }));
     let jitter = Pool::<&str>::new(PoolConfig::new().jitter_percent(101), 1).err();

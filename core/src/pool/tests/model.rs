@@ -239,6 +239,7 @@ impl Model {
                 assert!(deadline > self.now, "granted after its deadline");
                 let earlier = self.waiting.iter().any(|(other, (t, _))| *other < lease && *t == target);
                 assert!(!earlier, "somebody came before");
+                self.check_other_targets(lease, conn);
                 let socket = self.sockets.get_mut(&conn).expect("known");
                 assert_eq!((socket.target, socket.stage), (target, Stage::Up), "given out dead");
                 assert_eq!(core::mem::replace(&mut socket.used, true), reused);
@@ -269,6 +270,22 @@ impl Model {
                 assert!(socket.users.is_empty() && socket.stage != Stage::Closing);
                 socket.stage = Stage::Closing;
             }
+        }
+    }
+
+    /// Nobody of another target came before, for whom this connection could have made room.
+    fn check_other_targets(&self, lease: LeaseId, conn: ConnId) {
+        let full = self.sockets.len() >= self.config.total as usize;
+        let closing = self.sockets.values().any(|s| s.stage == Stage::Closing);
+        if !full || closing || !self.sockets[&conn].users.is_empty() {
+            return;
+        }
+        for (target, _) in self.waiting.iter().filter(|(other, _)| **other < lease).map(|(_, waiter)| waiter) {
+            let (open, waits) = self.ports(target);
+            let ports_left = open + waits < self.config.ports.limit as usize;
+            let coming = |s: &Socket| s.target == *target && matches!(s.stage, Stage::Dialing | Stage::Probing);
+            let waits_for_room = open < self.config.per_target as usize && !self.sockets.values().any(coming);
+            assert!(!(waits_for_room && ports_left), "somebody who waits for {target} came before");
         }
     }
 

@@ -40,6 +40,19 @@ fn only_our_fin_first_takes_a_port_beyond_the_end() {
 }
 
 #[test]
+fn who_has_no_port_is_refused_at_once_also_while_others_wait_for_room() {
+    let mut pool = pool(budget(1, AtPortLimit::Refuse).total(2).per_target(4));
+    use_once(&mut pool, at(0), Some(Side::Local));
+    granted(&mut pool, at(1), "y");
+    granted(&mut pool, at(1), "z");
+    want(&mut pool, at(2), "w");
+    assert_eq!(orders(&mut pool, at(2)), [], "the pool is full");
+    let lease = want(&mut pool, at(2), "x");
+    let why = Refusal::PortsExhausted { target: "x", in_time_wait: 1, open: 0, limit: 1, retry_at: Some(at(60)) };
+    assert_eq!(orders(&mut pool, at(2)), [Order::Refuse { lease, why }]);
+}
+
+#[test]
 fn a_caller_may_wait_for_a_port() {
     let mut pool = pool(budget(1, AtPortLimit::Queue));
     use_once(&mut pool, at(0), Some(Side::Local));

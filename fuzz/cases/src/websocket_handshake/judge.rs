@@ -61,6 +61,18 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
+/// RFC 3986: what a host and a port are made of.
+fn is_host_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&b)
+}
+
+/// RFC 6455 section 4.2.1: a path, or an address that a WebSocket can have. There is no fragment (section 3).
+fn is_target(target: &str) -> bool {
+    let scheme = target.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let absolute = scheme.is_some_and(|scheme| ["ws", "wss", "http", "https"].contains(&scheme.as_str()));
+    (absolute || target.starts_with('/')) && target.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+}
+
 /// 16 bytes in base64, in the one way of writing them.
 fn is_key(key: &[u8]) -> bool {
     let digit = |b: &u8| b.is_ascii_alphanumeric() || *b == b'+' || *b == b'/';
@@ -90,7 +102,9 @@ pub(super) fn judge_request(stream: &[u8]) -> Verdict {
     };
     need(request.method == Some("GET"), 405);
     need(request.version == Some(1), 505);
-    need(all(&fields, "Host").len() == 1, 400);
+    let hosts = all(&fields, "Host");
+    need(hosts.len() == 1 && hosts[0].iter().all(|b| is_host_byte(*b)), 400);
+    need(is_target(request.path.unwrap_or_default()), 400);
     need(lists(&fields, "Upgrade", "websocket") && lists(&fields, "Connection", "upgrade"), 426);
     need(all(&fields, "Transfer-Encoding").is_empty(), 400);
     need(all(&fields, "Content-Length").iter().all(|length| *length == b"0"), 400);

@@ -79,8 +79,14 @@ fn plan(request: &Request) -> Result<Plan<'_>, &'static str> {
     if connect && *body != Body::Empty {
         return Err("CONNECT has no content");
     }
+    if *method == Method::TRACE && *body != Body::Empty {
+        return Err("TRACE has no content");
+    }
     let target = match (connect, uri.path_and_query()) {
-        (true, _) => uri.authority().filter(|a| a.port_u16().is_some()).ok_or("CONNECT needs host:port")?.as_str(),
+        (true, _) => {
+            let authority = uri.authority().filter(|a| a.port_u16().is_some());
+            without_user(authority.ok_or("CONNECT needs host:port")?)
+        }
         (false, Some(path)) => path.as_str(),
         (false, None) => "/",
     };
@@ -123,6 +129,10 @@ fn without_user(authority: &Authority) -> &str {
 fn put_head(out: &mut impl Out, request: &Request, plan: &Plan<'_>) {
     out.put(request.method.as_str().as_bytes());
     out.put(b" ");
+    // A URI may have a query and no path; a request target begins with one (RFC 9112, section 3.2.1).
+    if plan.target.starts_with('?') {
+        out.put(b"/");
+    }
     out.put(plan.target.as_bytes());
     out.put(b" HTTP/1.1\r\n");
     if let Some(host) = plan.host {

@@ -245,7 +245,8 @@ impl Server {
             Body::Full(bytes) => bytes.is_empty(),
             Body::Sized(_) | Body::Stream => false,
         };
-        if bare && !empty {
+        // 205 too has none, but says so by its length (RFC 9110, section 15.3.6).
+        if (bare || *status == StatusCode::RESET_CONTENT) && !empty {
             return Err("a response with this status has no content");
         }
         let unwritten = front.head || *status == StatusCode::NOT_MODIFIED;

@@ -201,12 +201,15 @@ fn target(path: &str, method: &Method, limits: &Limits) -> Result<Uri, Violation
         return Err(Violation::Target);
     }
     let uri = Uri::try_from(path).map_err(|_| Violation::Target)?;
+    // A user in front of a host is none of ours, and makes one host look like another (RFC 9110, section 4.2.4).
+    let names_host = || uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
     let fits = if *method == Method::CONNECT {
-        uri.scheme().is_none() && uri.path_and_query().is_none() && uri.port_u16().is_some()
+        let has_port = uri.port_u16().is_some_and(|port| port > 0);
+        uri.scheme().is_none() && uri.path_and_query().is_none() && has_port && names_host()
     } else if path == "*" {
         *method == Method::OPTIONS
     } else {
-        path.starts_with('/') || (uri.scheme().is_some() && uri.authority().is_some())
+        path.starts_with('/') || (uri.scheme().is_some() && names_host())
     };
     if fits { Ok(uri) } else { Err(Violation::Target) }
 }

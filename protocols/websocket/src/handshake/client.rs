@@ -5,7 +5,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::head::{ResponseHead, all, one, tokens};
-use super::{HandshakeError, Opened, VERSION, accept_for, extension, is_field, is_token, push_field};
+use super::{
+    HandshakeError, Opened, VERSION, accept_for, extension, is_field, is_host, is_our_own, is_target, is_token,
+    push_field,
+};
 use crate::settings::{Deflate, Settings};
 
 /// What a client asks for.
@@ -45,7 +48,7 @@ impl ClientHandshake {
         self
     }
 
-    /// Adds a header field: `Origin`, `Authorization`, cookies.
+    /// Adds a header field: `Origin`, `Authorization`, cookies. Not one that the handshake says itself: it is an error.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -80,10 +83,10 @@ impl ClientHandshake {
     /// Whether what the caller gave can stand in a head: it fails before anything is sent, not in the server.
     pub(crate) fn check(&self) -> Result<(), HandshakeError> {
         let wrong = |name| HandshakeError::Header { name, problem: "cannot stand in a request" };
-        if self.target.is_empty() || !self.target.bytes().all(|b| (b'!'..=b'~').contains(&b)) {
+        if !is_target(&self.target) {
             return Err(wrong("request target"));
         }
-        if self.host.is_empty() || !is_field("Host", &self.host) {
+        if self.host.is_empty() || !is_host(self.host.as_bytes()) {
             return Err(wrong("Host"));
         }
         if !self.subprotocols.iter().all(|name| is_token(name)) {
@@ -91,6 +94,9 @@ impl ClientHandshake {
         }
         if !self.headers.iter().all(|(name, value)| is_field(name, value)) {
             return Err(wrong("custom header"));
+        }
+        if self.headers.iter().any(|(name, _)| is_our_own(name)) {
+            return Err(HandshakeError::Header { name: "custom header", problem: "is said by the handshake itself" });
         }
         Ok(())
     }

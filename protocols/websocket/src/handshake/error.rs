@@ -7,7 +7,9 @@ use core::fmt::Write;
 
 use thiserror::Error;
 
-use super::{VERSION, is_field, push_field};
+use super::{VERSION, is_field, is_our_own, push_field};
+
+const CONTENT_TYPE: &str = "Content-Type";
 
 /// Why a handshake failed. At a server, [`status`](Self::status) is what the client was told.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -110,15 +112,17 @@ impl HandshakeError {
             }
             _ => push_field(&mut head, "Connection", "close"),
         }
-        for (name, value) in rejection.headers.iter().filter(|(name, value)| is_field(name, value)) {
-            push_field(&mut head, name, value);
+        let mut typed = false;
+        for (name, value) in &rejection.headers {
+            if is_field(name, value) && !is_our_own(name) {
+                typed |= name.eq_ignore_ascii_case(CONTENT_TYPE);
+                push_field(&mut head, name, value);
+            }
         }
-        let _ = write!(
-            head,
-            "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{}",
-            rejection.body.len(),
-            rejection.body
-        );
+        if !typed {
+            push_field(&mut head, CONTENT_TYPE, "text/plain; charset=utf-8");
+        }
+        let _ = write!(head, "Content-Length: {}\r\n\r\n{}", rejection.body.len(), rejection.body);
         head
     }
 }
@@ -130,9 +134,10 @@ pub struct Rejection {
     /// The status, 300 to 599: of a redirection, too. Any other tells the client 500; see
     /// [`HandshakeError::NotARefusal`].
     pub status: u16,
-    /// The body, plain text.
+    /// The body; plain text, unless a `Content-Type` among the fields says otherwise.
     pub body: Cow<'static, str>,
-    /// Further header fields (`WWW-Authenticate`, `Location`). One that could break out of its line is left out.
+    /// Further header fields (`WWW-Authenticate`, `Location`). One that could break out of its line is left out, and so is
+    /// one that the answer says itself.
     pub headers: Vec<(String, String)>,
 }
 

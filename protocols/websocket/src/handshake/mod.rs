@@ -63,11 +63,8 @@ pub(crate) fn is_key(key: &[u8]) -> bool {
 }
 
 /// A key from 16 random bytes.
-pub(crate) fn new_key(random: [u64; 2]) -> String {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&random[0].to_ne_bytes());
-    bytes[8..].copy_from_slice(&random[1].to_ne_bytes());
-    STANDARD.encode(bytes)
+pub(crate) fn new_key(random: [u32; 4]) -> String {
+    STANDARD.encode(random.map(u32::to_le_bytes).as_flattened())
 }
 
 /// A name or a value that would break out of its line must never get into a head.
@@ -75,6 +72,29 @@ pub(crate) fn is_field(name: &str, value: &str) -> bool {
     let name_ok = !name.is_empty() && name.bytes().all(is_token_byte);
     name_ok && value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b) || b >= 0x80)
 }
+
+/// The bytes of a host and a port, as a URI writes them (RFC 9110 section 7.2); nothing is allowed.
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(b))
+}
+
+/// A path with its query, or an address with its scheme (RFC 6455 section 4.2.1); without a fragment.
+pub(crate) fn is_target(target: &str) -> bool {
+    const SCHEMES: [&str; 4] = ["http://", "https://", "ws://", "wss://"];
+    let begins = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    (target.starts_with('/') || SCHEMES.into_iter().any(begins))
+        && target.bytes().all(|b| (b'!'..=b'~').contains(&b) && b != b'#')
+}
+
+/// The fields that an opening says itself, and those that would announce a body: said twice they contradict each other.
+pub(crate) fn is_our_own(name: &str) -> bool {
+    const OURS: [&str; 5] = ["host", "upgrade", "connection", "content-length", "transfer-encoding"];
+    let of_websocket = name.get(..SEC.len()).is_some_and(|start| start.eq_ignore_ascii_case(SEC));
+    of_websocket || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
+/// How the fields of the opening begin.
+const SEC: &str = "sec-websocket-";
 
 /// A token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(text: &str) -> bool {
@@ -108,7 +128,7 @@ mod tests {
         assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
         assert!(!is_key(b"dGhlIHNhbXBsZSBub25j"), "15 bytes");
         assert!(!is_key(b"not base64!"));
-        assert!(is_key(new_key([1, 2]).as_bytes()));
+        assert!(is_key(new_key([1, 2, 3, 4]).as_bytes()));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{
-    DeflateParams, HandshakeError, Opened, Rejection, RequestHead, VERSION, accept_for, extension, is_field, is_key,
-    push_field,
+    DeflateParams, HandshakeError, Opened, Rejection, RequestHead, VERSION, accept_for, extension, is_field, is_host,
+    is_key, is_our_own, is_target, push_field,
 };
 use crate::settings::Settings;
 
@@ -20,7 +20,8 @@ pub type Guard = Arc<dyn Fn(&RequestHead<'_>) -> Result<Choice, Rejection> + Sen
 pub struct Choice {
     /// The subprotocol, instead of the first of ours that the client offers. One that it did not offer fails.
     pub subprotocol: Option<String>,
-    /// Further header fields of the answer (cookies). One that could break out of its line is left out.
+    /// Further header fields of the answer (cookies). One that could break out of its line is left out, and so is one that the
+    /// answer says itself.
     pub headers: Vec<(String, String)>,
 }
 
@@ -134,7 +135,7 @@ impl ServerHandshake {
         let own = |name: &str, value: Option<&String>| value.map(|value| (String::from(name), value.clone()));
         headers.extend(own("Sec-WebSocket-Protocol", subprotocol.as_ref()));
         headers.extend(own("Sec-WebSocket-Extensions", extension.as_ref()));
-        headers.extend(choice.headers.into_iter().filter(|(name, value)| is_field(name, value)));
+        headers.extend(choice.headers.into_iter().filter(|(name, value)| is_field(name, value) && !is_our_own(name)));
         let owned = |(name, value): &(&str, &[u8])| (String::from(*name), value.to_vec());
         let opened = Opened {
             target: String::from(request.target()),
@@ -166,7 +167,12 @@ fn validate(request: &RequestHead<'_>) -> Result<(), HandshakeError> {
     if request.minor() < 1 {
         return Err(HandshakeError::HttpVersion);
     }
-    request.one("Host")?;
+    if !is_target(request.target()) {
+        return Err(HandshakeError::NotHttp { why: "bad target" });
+    }
+    if !is_host(request.one("Host")?) {
+        return Err(HandshakeError::Header { name: "Host", problem: "no host" });
+    }
     if !request.has_token("Upgrade", "websocket") || !request.has_token("Connection", "upgrade") {
         return Err(HandshakeError::NoUpgrade);
     }

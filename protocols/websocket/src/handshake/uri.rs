@@ -1,6 +1,7 @@
 //! `ws:` and `wss:` addresses (RFC 6455 section 3).
 
 use alloc::string::String;
+use core::net::Ipv6Addr;
 
 use thiserror::Error;
 
@@ -27,7 +28,7 @@ pub enum UriError {
     /// Another scheme, or none.
     #[error("the address begins with neither ws:// nor wss://")]
     Scheme,
-    /// No host, or one that is none.
+    /// No host, or one that is none. Names beyond ASCII are written in their ASCII form (`xn--…`).
     #[error("the address has no valid host")]
     Host,
     /// No number from 1 to 65535.
@@ -66,8 +67,9 @@ impl Uri {
                 None => (authority, None),
             },
         };
-        let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'%') || b >= 0x80;
-        if host.is_empty() || !host.bytes().all(named) {
+        let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'%');
+        let is_address = || host.split('%').next().is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
+        if host.is_empty() || !host.bytes().all(named) || (authority.starts_with('[') && !is_address()) {
             return Err(UriError::Host);
         }
         let port = match port {
@@ -101,6 +103,7 @@ mod tests {
         assert_eq!(parts("WSS://a:9?q=1"), all(true, "a", 9, "a:9", "/?q=1"));
         assert_eq!(parts("wss://[::1]/x/y?z"), all(true, "::1", 443, "[::1]", "/x/y?z"));
         assert_eq!(parts("ws://[::1]:80/"), all(false, "::1", 80, "[::1]:80", "/"));
+        assert_eq!(parts("ws://[fe80::1%eth0]/").map(|parts| parts.1), Ok(String::from("fe80::1%eth0")));
         for (text, error) in [
             ("http://a", UriError::Scheme),
             ("a.b/c", UriError::Scheme),
@@ -108,6 +111,9 @@ mod tests {
             ("ws://u@h/", UriError::Host),
             ("ws://a b/", UriError::Host),
             ("ws://[::1/", UriError::Host),
+            ("ws://[h]/", UriError::Host),
+            ("ws://[]/", UriError::Host),
+            ("ws://b\u{fc}cher.example/", UriError::Host),
             ("ws://a:0/", UriError::Port),
             ("ws://a:65536/", UriError::Port),
             ("ws://a:/", UriError::Port),

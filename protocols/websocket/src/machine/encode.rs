@@ -50,7 +50,7 @@ impl WebSocket {
             }
             return Ok(());
         }
-        let key = rng.next_u32();
+        let key = self.keys.next(rng);
         // As one number: compilers take bytes apart that come from one.
         let [first, low] = [first, low].map(u64::from);
         let mask = |copy: &mut [u8]| wire::mask(copy, key);
@@ -167,7 +167,7 @@ impl WebSocket {
             payload.put_behind(HeaderBytes::new(first, len, None).as_slice(), &mut out);
             return Ok(());
         }
-        let key = rng.next_u32().to_ne_bytes();
+        let key = self.keys.next(rng).to_le_bytes();
         let mut out = tx.message(HeaderBytes::size(len, true) + len)?;
         let header = HeaderBytes::new(first, len, Some(key));
         out.put_changed_behind(header.as_slice(), payload.as_slice(), |copy| wire::apply_mask(copy, key));
@@ -196,11 +196,12 @@ impl WebSocket {
             Some(key) => out.put_changed(bytes, |copy| wire::apply_mask(copy, key)),
             None => out.put_slice(bytes),
         }
+        deflate.deflater.let_go();
         Ok(())
     }
 
     /// A client masks every frame with a key of its own (RFC 6455 section 5.3).
-    pub(super) fn new_mask(&self, rng: &mut Rng) -> Option<[u8; 4]> {
-        (self.role == Role::Client).then(|| rng.next_u32().to_ne_bytes())
+    pub(super) fn new_mask(&mut self, rng: &mut Rng) -> Option<[u8; 4]> {
+        (self.role == Role::Client).then(|| self.keys.next(rng).to_le_bytes())
     }
 }

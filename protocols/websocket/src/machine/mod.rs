@@ -11,6 +11,7 @@
 mod control;
 mod decode;
 mod encode;
+mod keys;
 mod opening;
 
 use alloc::boxed::Box;
@@ -32,6 +33,7 @@ use crate::utf8::Utf8;
 use crate::wire::{CloseCode, CloseFrame};
 use control::Control;
 use decode::{Frame, Message};
+use keys::Keys;
 use opening::Opening;
 
 /// One side of a WebSocket conversation: the protocol of a [`Session`](duologue_core::Session).
@@ -41,9 +43,9 @@ use opening::Opening;
 /// The end is told by [`Closed`](duologue_core::Closed), whose `PeerClose` carries the peer's code (1005 if there was
 /// none); [`close_code`](Self::close_code) gives 1006 for every end without a Close from the peer.
 ///
-/// **A client's seed must be unpredictable**: the masking keys and the handshake key come from the session's seed, and
-/// masking protects proxies on the way only from who cannot guess the keys (RFC 6455 section 10.3). The adapters seed
-/// from the operating system.
+/// **A client's seed must be unpredictable**: the masking keys and the handshake key come from the session's seed, through
+/// ChaCha8, and masking protects proxies on the way only from who cannot guess the keys (RFC 6455 section 10.3). The
+/// adapters seed from the operating system. Keys that were seen do not tell the next ones.
 #[derive(Debug)]
 pub struct WebSocket {
     role: Role,
@@ -64,6 +66,7 @@ pub struct WebSocket {
     /// What was inflated or put together of the message under way.
     gathered: Vec<u8>,
     control: Control,
+    keys: Keys,
     deflate: Option<Box<Deflate>>,
     opening: Option<Opening>,
     close_received: Option<Box<CloseFrame>>,
@@ -178,6 +181,7 @@ impl WebSocket {
             sending: None,
             gathered: Vec::new(),
             control: Control::default(),
+            keys: Keys::default(),
             deflate: None,
             opening,
             close_received: None,
@@ -225,6 +229,12 @@ impl WebSocket {
         self.short_below = if self.sending.is_some() || self.deflate.is_some() { 0 } else { SHARE as u16 };
     }
 
+    /// Bytes that are kept for compressing.
+    #[cfg(all(test, feature = "deflate"))]
+    pub(crate) fn deflater_keeps(&self) -> usize {
+        self.deflate.as_ref().map_or(0, |deflate| deflate.deflater.keeps())
+    }
+
     fn limits(&self) -> &crate::Limits {
         &self.settings.get().limits
     }
@@ -247,7 +257,7 @@ impl Protocol for WebSocket {
 
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         match &mut self.opening {
-            Some(opening) => opening.start(cx),
+            Some(opening) => opening.start(cx, &mut self.keys),
             None => cx.establish(),
         }
     }

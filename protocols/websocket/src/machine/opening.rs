@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use duologue_core::{Cx, RecvBuf, Step};
 
+use super::keys::Keys;
 use super::{Found, Shared, WebSocket};
 use crate::error::Violation;
 use crate::handshake::{ClientHandshake, HandshakeError, Scan, new_key, parse_request, parse_response};
@@ -47,9 +48,9 @@ impl Opening {
         }
     }
 
-    pub(super) fn start(&mut self, cx: &mut Cx<'_, WebSocket>) {
+    pub(super) fn start(&mut self, cx: &mut Cx<'_, WebSocket>, keys: &mut Keys) {
         if let Self::Client(asking) = self {
-            asking.key = new_key([cx.rng.next_u64(), cx.rng.next_u64()]);
+            asking.key = new_key([(); 4].map(|()| keys.next(cx.rng)));
             let request = asking.handshake.request(&asking.key);
             cx.tx.control(request.len()).put_slice(request.as_bytes());
         }
