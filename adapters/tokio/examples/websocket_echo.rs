@@ -16,14 +16,10 @@ use std::sync::Arc;
 use clap::{Parser, ValueEnum};
 use duologue_core::{CloseIntent, Code, Config, Delivery, Event as SessionEvent, Limits as Buffers, Timeouts};
 use duologue_tokio::websocket::{Command, Deflate, Event, Limits, Role, ServerHandshake, Settings, WebSocket, fitted};
-use duologue_tokio::{Options, Served, Server};
+use duologue_tokio::{AtLimit, Options, Served, Server};
 
 use common::{DRAIN, Failure, MESSAGE, at, run, told_to_end};
 
-/// The longest message, in bytes.
-const MAX_MESSAGE: usize = 64 << 20;
-/// Bytes of a header of ours, and what a compressed message may grow by.
-const SLACK: usize = (MAX_MESSAGE >> 2) + 64;
 /// Most bytes of answers that wait for a client, before further messages of it are taken. The queue has room for the longest
 /// message behind them, and is not there to be filled with short ones: who sends much and reads nothing costs this, and what
 /// is read ahead ([`Buffers::read_ahead`]).
@@ -41,6 +37,12 @@ struct Args {
     /// How messages are taken: as owned events, or by a handler in place.
     #[arg(long, value_enum, default_value_t = Events::Owned)]
     events: Events,
+    /// The longest message, in MiB. So much one client may hold of memory while it sends one, within two minutes.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_message: u16,
+    /// Clients at a time; further ones are reset. As many as there are descriptors if it is not said.
+    #[arg(long)]
+    connections: Option<usize>,
     /// Worker threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -58,16 +60,20 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: &Args) -> Result<(), Failure> {
-    let limits = Limits::new().max_frame(MAX_MESSAGE as u64).max_message(MAX_MESSAGE as u64);
+    let longest = usize::from(args.max_message) << 20;
+    // A header of ours, and what a compressed message may grow by.
+    let answer = longest + (longest >> 2) + 64;
+    let limits = Limits::new().max_frame(longest as u64).max_message(longest as u64);
     // Short messages are compressed as well: the conformance suite expects it, and measuring should see it.
     let deflate = Deflate::new().min_len(0);
     let settings = Settings::new().limits(limits).deflate(args.deflate.then_some(deflate));
     let delivery = if args.events == Events::Owned { Delivery::Owned } else { Delivery::InPlace };
-    let buffers = Buffers::new().send_buffer(QUEUED + MAX_MESSAGE + SLACK);
+    let buffers = Buffers::new().send_buffer(QUEUED + answer);
     let timeouts = Timeouts::new().message(Some(MESSAGE));
     let options = Options::new().config(Config::new().limits(buffers).timeouts(timeouts).delivery(delivery));
     let options = fitted(options, &settings, Role::Server);
     let server = at("listening on port", args.port, Server::bind(("127.0.0.1", args.port), options).await)?;
+    let server = server.limit(args.connections.unwrap_or(usize::MAX), AtLimit::Refuse);
     eprintln!("echoing on ws://{}", server.local_addr()?);
     let handshake = Arc::new(ServerHandshake::new(settings));
     let protocol = move |_peer| WebSocket::server(Arc::clone(&handshake));
@@ -79,7 +85,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     });
     let report = match args.events {
         Events::Owned => server.serve(protocol, echo_owned).await,
-        Events::Borrowed => server.serve(protocol, echo_borrowed).await,
+        Events::Borrowed => server.serve(protocol, move |connection| echo_borrowed(connection, answer)).await,
     };
     eprintln!("{report}; since the start: {:?}", report.stats);
     Ok(())
@@ -105,10 +111,10 @@ async fn echo_owned(mut connection: Served<WebSocket>) {
 }
 
 /// Answers each message where it lies. Before each there is room for the longest answer.
-async fn echo_borrowed(mut connection: Served<WebSocket>) {
+async fn echo_borrowed(mut connection: Served<WebSocket>, answer: usize) {
     loop {
         let mut refused = false;
-        let event = connection.handle(MAX_MESSAGE + SLACK, |event, replies| {
+        let event = connection.handle(answer, |event, replies| {
             let answer = match event {
                 Event::Text(text) => Command::Text(text),
                 Event::Binary(bytes) => Command::Binary(bytes),
