@@ -140,6 +140,15 @@ impl<K: Timekeeper> ReadTime for Clock<K> {
     }
 }
 
+/// What whoever drives does after a round in which something moved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Polls again before anything is waited for: the round needs to arm nothing, and who never waits needs no timer.
+    PollsAgain,
+    /// Leaves it at that, and others wait: a sender, while the receiver does.
+    MayLeave,
+}
+
 /// What one round of input and output achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
@@ -182,7 +191,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             if self.session.is_over() {
                 return Poll::Ready(None);
             }
-            let round = self.round(cx);
+            let round = self.round(cx, Then::PollsAgain);
             // If the clock was not read in this round, nothing happened that could be told.
             if self.session.has_event() {
                 let event = self.session.poll_event(self.clock.now);
@@ -216,7 +225,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             if !session.wants_write() && !session.wants_shutdown() && session.wants_release().is_none() {
                 return Poll::Ready(());
             }
-            if self.round(cx) == Round::Blocked {
+            if self.round(cx, Then::MayLeave) == Round::Blocked {
                 return Poll::Pending;
             }
         }
@@ -226,7 +235,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// One round of writing, reading and looking at the clock, whether or not events wait: for an application that waits
     /// for room before it takes further events. Ready if something moved; otherwise the waker is registered.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.round(cx) {
+        match self.round(cx, Then::MayLeave) {
             Round::Moved | Round::Written => Poll::Ready(()),
             Round::Blocked => Poll::Pending,
         }
@@ -357,7 +366,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// whole process what the peer said meanwhile counts. The clock is read once something happened, and not before.
     ///
     /// What is asked here, wish by wish, is [`Interest`]: looking for the earliest deadline costs most of that.
-    fn round(&mut self, cx: &mut Context<'_>) -> Round {
+    fn round(&mut self, cx: &mut Context<'_>, then: Then) -> Round {
         self.rounds += 1;
         (self.clock.looked, self.sent) = (false, false);
         if let Some(how) = self.session.wants_release() {
@@ -374,7 +383,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             let goes_on = !(written || moved) || self.session.wants_read();
             moved |= !goes_on || self.read(cx) == Round::Moved;
         }
-        moved |= self.keep_time(cx, moved) == Round::Moved;
+        // Nor is the deadline looked at each time: the next round that moves nothing does. But a peer may never pause.
+        if !moved || then == Then::MayLeave || self.rounds % LOOKED_AT == 0 {
+            moved |= self.keep_time(cx) == Round::Moved;
+        }
         match (moved, written) {
             (true, _) => Round::Moved,
             (false, true) if self.more_after_write(read) => Round::Moved,
@@ -474,13 +486,8 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     }
 
     /// Waits for the session's deadline. What is armed earlier is left alone and looks again when it comes, so that
-    /// a deadline that traffic moves back every message costs nothing. While something moves nothing is armed: somebody
-    /// polls again before anything is waited for, and a connection that never waits needs no timer.
-    fn keep_time(&mut self, cx: &mut Context<'_>, moved: bool) -> Round {
-        // Nor is it looked at each time, for the next round that moves nothing does. But a peer may never pause.
-        if moved && self.rounds % LOOKED_AT != 0 {
-            return Round::Blocked;
-        }
+    /// a deadline that traffic moves back every message costs nothing.
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> Round {
         let deadline = self.session.deadline_at();
         debug_assert_eq!(deadline, self.session.interest().deadline.map(|deadline| deadline.at));
         let Some(deadline) = deadline else { return Round::Blocked };
@@ -489,9 +496,6 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         if passed.is_some_and(|now| deadline <= now) {
             self.session.handle_timeout(self.clock.now);
             return Round::Moved;
-        }
-        if moved {
-            return Round::Blocked;
         }
         let at = match self.armed {
             Some(armed) if armed <= deadline && passed.is_none_or(|now| now < armed) => armed,
@@ -565,7 +569,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
             if self.session.is_over() {
                 return Poll::Ready(None);
             }
-            if self.round(cx) != Round::Moved && handled < BATCH {
+            if self.round(cx, Then::PollsAgain) != Round::Moved && handled < BATCH {
                 return Poll::Pending;
             }
         }
