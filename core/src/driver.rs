@@ -22,6 +22,8 @@ use crate::time::{Instant, ReadTime};
 const ROUNDS: usize = 32;
 /// Slices offered to one vectored write.
 const SLICES: usize = 32;
+/// Rounds in which something moved until the session's deadline is looked at all the same.
+const LOOKED_AT: u64 = 16;
 /// Messages handled in place between two rounds.
 const BATCH: usize = 4096;
 
@@ -151,6 +153,15 @@ impl<K: Timekeeper> ReadTime for Clock<K> {
     }
 }
 
+/// What whoever drives does after a round in which something moved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Polls again before anything is waited for: the round needs to arm nothing, and who never waits needs no timer.
+    PollsAgain,
+    /// Leaves it at that, and others wait: a sender, while the receiver does.
+    MayLeave,
+}
+
 /// What one round of input and output achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
@@ -193,7 +204,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             if self.session.is_over() {
                 return Poll::Ready(None);
             }
-            let round = self.round(cx);
+            let round = self.round(cx, Then::PollsAgain);
             // If the clock was not read in this round, nothing happened that could be told.
             if self.session.has_event() {
                 let event = self.session.poll_event(self.clock.now);
@@ -227,7 +238,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
             if !session.wants_write() && !session.wants_shutdown() && session.wants_release().is_none() {
                 return Poll::Ready(());
             }
-            if self.round(cx) == Round::Blocked {
+            if self.round(cx, Then::MayLeave) == Round::Blocked {
                 return Poll::Pending;
             }
         }
@@ -237,7 +248,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// One round of writing, reading and looking at the clock, whether or not events wait: for an application that waits
     /// for room before it takes further events. Ready if something moved; otherwise the waker is registered.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.round(cx) {
+        match self.round(cx, Then::MayLeave) {
             Round::Moved | Round::Written => Poll::Ready(()),
             Round::Blocked => Poll::Pending,
         }
@@ -368,7 +379,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// whole process what the peer said meanwhile counts. The clock is read once something happened, and not before.
     ///
     /// What is asked here, wish by wish, is [`Interest`]: looking for the earliest deadline costs most of that.
-    fn round(&mut self, cx: &mut Context<'_>) -> Round {
+    fn round(&mut self, cx: &mut Context<'_>, then: Then) -> Round {
         self.rounds += 1;
         (self.clock.looked, self.sent) = (false, false);
         if let Some(how) = self.session.wants_release() {
@@ -388,7 +399,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         } else if T::WATCHED {
             moved |= self.look() == Round::Moved;
         }
-        moved |= self.keep_time(cx, moved) == Round::Moved;
+        // Nor is the deadline looked at each time: the next round that moves nothing does. But a peer may never pause.
+        if !moved || then == Then::MayLeave || self.rounds % LOOKED_AT == 0 {
+            moved |= self.keep_time(cx) == Round::Moved;
+        }
         match (moved, written) {
             (true, _) => Round::Moved,
             (false, true) if self.more_after_write(read) => Round::Moved,
@@ -543,7 +557,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Driver<P, T, K> {
             if self.session.is_over() {
                 return Poll::Ready(None);
             }
-            if self.round(cx) != Round::Moved && handled < BATCH {
+            if self.round(cx, Then::PollsAgain) != Round::Moved && handled < BATCH {
                 return Poll::Pending;
             }
         }

@@ -9,8 +9,6 @@ use crate::protocol::Protocol;
 
 /// Between two looks at a transport that is neither read nor written.
 const LOOK: Duration = Duration::from_secs(1);
-/// Rounds in which something moved until the session's deadline is looked at all the same.
-const LOOKED_AT: u64 = 16;
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
     /// Asks the transport now and then whether it has failed, while nothing else would tell.
@@ -37,14 +35,9 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         Round::Moved
     }
 
-    /// Waits for the session's deadline. What is armed earlier is left alone and looks again when it comes, so that
-    /// a deadline that traffic moves back every message costs nothing. While something moves nothing is armed: somebody
-    /// polls again before anything is waited for, and a connection that never waits needs no timer.
-    pub(super) fn keep_time(&mut self, cx: &mut Context<'_>, moved: bool) -> Round {
-        // Nor is it looked at each time, for the next round that moves nothing does. But a peer may never pause.
-        if moved && self.rounds % LOOKED_AT != 0 {
-            return Round::Blocked;
-        }
+    /// Waits for the session's deadline, or for the next look at the transport. What is armed earlier is left alone and looks
+    /// again when it comes, so that a deadline that traffic moves back every message costs nothing.
+    pub(super) fn keep_time(&mut self, cx: &mut Context<'_>) -> Round {
         let deadline = self.session.deadline_at();
         debug_assert_eq!(deadline, self.session.interest().deadline.map(|deadline| deadline.at));
         let deadline = match self.look_at {
@@ -57,9 +50,6 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Driver<P, T, K> {
         if passed.is_some_and(|now| deadline <= now) {
             self.session.handle_timeout(self.clock.now);
             return Round::Moved;
-        }
-        if moved {
-            return Round::Blocked;
         }
         let at = match self.armed {
             Some(armed) if armed <= deadline && passed.is_none_or(|now| now < armed) => armed,
