@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use duologue_core::driver::{Driver, Timekeeper, Transport};
-use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session};
+use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session, WhyNot};
 
 use crate::error::SendError;
 use crate::open::Open;
@@ -206,6 +206,23 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Connection<P, T, K> {
     /// are awaited.
     pub fn protocol_mut(&mut self) -> duologue_core::ProtocolMut<'_, P> {
         self.open.protocol_mut()
+    }
+
+    /// Goes on over the same transport with another protocol, once both sides agreed on that and the events before it were
+    /// taken: see [`Session::upgrade`]. What came and was not decoded is the new protocol's, and what is queued goes out first.
+    /// The new one has the handshake time for its opening, which happens as events are awaited.
+    ///
+    /// # Errors
+    /// The connection comes back as it was, with the reason, and `change` is not called. A command that the sink keeps for
+    /// want of room holds it up as well: flush first.
+    pub fn upgrade<Q: Protocol>(
+        mut self,
+        change: impl FnOnce(P) -> Q,
+    ) -> Result<Connection<Q, T, K>, Box<(Self, WhyNot)>> {
+        match self.open.upgrade(change) {
+            Ok(open) => Ok(Connection { open: Box::new(open), send_within: self.send_within }),
+            Err(why) => Err(Box::new((self, why))),
+        }
     }
 
     /// The session: its states, counters and cause.

@@ -5,10 +5,13 @@ use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll, Waker, ready};
 
 use duologue_core::driver::{Driver, Timekeeper, Transport};
-use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Interest, Protocol, Replies, SendError};
+use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Interest, Protocol, Replies, SendError, WhyNot};
 
 /// An event of the protocol `P`.
 pub(crate) type EventOf<P> = Event<<P as Protocol>::Event, <P as Protocol>::Violation>;
+
+/// Who upgrades owns the connection and drops it.
+const UPGRADED: &str = "a connection that was upgraded is used by nobody";
 
 /// A driver that ends its transport honestly when it is dropped.
 ///
@@ -16,7 +19,8 @@ pub(crate) type EventOf<P> = Event<<P as Protocol>::Event, <P as Protocol>::Viol
 /// of it was taken, the transport is closed normally; if not, it is reset, so that the peer never takes a cut
 /// stream for a complete one.
 pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper> {
-    driver: Driver<P, T, K>,
+    /// Always there, but in what [`upgrade`](Self::upgrade) leaves behind.
+    driver: Option<Driver<P, T, K>>,
     /// What is rare; idle connections weigh less without it.
     aside: Option<Box<Aside<P>>>,
     /// The end was told while the sink's command waited.
@@ -34,7 +38,30 @@ struct Aside<P: Protocol> {
 impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     #[inline(always)]
     pub(crate) const fn new(driver: Driver<P, T, K>) -> Self {
-        Self { driver, aside: None, lost: false }
+        Self { driver: Some(driver), aside: None, lost: false }
+    }
+
+    /// The same transport with another protocol. What is left of this one is over, and does nothing when it is dropped.
+    pub(crate) fn upgrade<Q: Protocol>(&mut self, change: impl FnOnce(P) -> Q) -> Result<Open<Q, T, K>, WhyNot> {
+        if self.early() > 0 {
+            return Err(WhyNot::EventsWaiting);
+        }
+        if self.is_parked() {
+            return Err(WhyNot::Holding);
+        }
+        match self.driver.take().ok_or(WhyNot::NotOpen)?.upgrade(change) {
+            Ok(driver) => Ok(Open::new(driver)),
+            Err(refused) => {
+                let (driver, why) = *refused;
+                self.driver = Some(driver);
+                Err(why)
+            }
+        }
+    }
+
+    /// Another protocol has its transport.
+    pub(crate) const fn is_upgraded(&self) -> bool {
+        self.driver.is_none()
     }
 
     fn aside(&mut self) -> &mut Aside<P> {
@@ -80,7 +107,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     #[inline(always)]
     pub(crate) fn poll_new_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventOf<P>>> {
         loop {
-            if let Poll::Ready(mut event) = self.driver.poll_new_event(cx) {
+            if let Poll::Ready(mut event) = self.deref_mut().poll_new_event(cx) {
                 self.note(&mut event);
                 return Poll::Ready(event);
             }
@@ -96,14 +123,14 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
         if self.early() > 0 {
             return self.pop_early();
         }
-        if !self.driver.session().has_event() {
+        if !self.session().has_event() {
             return None;
         }
         // A message is not the end, and is moved as little as possible: it is larger than what is done with it.
-        if self.driver.session().has_message() {
-            return self.driver.next_ready();
+        if self.session().has_message() {
+            return self.deref_mut().next_ready();
         }
-        let mut event = self.driver.next_ready();
+        let mut event = self.deref_mut().next_ready();
         self.note(&mut event);
         event
     }
@@ -124,7 +151,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
 
     /// How the session ended, once that was told.
     pub(crate) fn end(&self) -> Option<Closed<P::Violation>> {
-        let mut closed = self.driver.session().ended()?;
+        let mut closed = self.session().ended()?;
         closed.unsent += u64::from(self.lost);
         Some(closed)
     }
@@ -134,10 +161,10 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     pub(crate) fn send(&mut self, command: P::Command) -> Result<(), SendError<P::Command>> {
         // A command is large: the way of almost all of them moves it once.
         if !self.is_parked() {
-            return self.driver.send(command);
+            return self.deref_mut().send(command);
         }
         let command = self.after_parked(command)?;
-        self.driver.send(command)
+        self.deref_mut().send(command)
     }
 
     /// Queues a command from where it lies, after the parked one: taken if it is accepted, left if it is refused.
@@ -146,14 +173,14 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
         if self.is_parked() {
             self.after_parked(())?;
         }
-        self.driver.send_from(command)
+        self.deref_mut().send_from(command)
     }
 
     /// Lets a command pass if none is parked any more.
     #[inline]
     fn after_parked<C>(&mut self, command: C) -> Result<C, SendError<C>> {
         let Some(first) = self.take_parked() else { return Ok(command) };
-        match self.driver.send(first) {
+        match self.deref_mut().send(first) {
             Ok(()) => Ok(command),
             Err(refused) if refused.is_temporary() => Err(refused.map(|first| {
                 self.park(first);
@@ -175,7 +202,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// Waits until everything queued was handed to the transport, or nothing more can be.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            ready!(self.driver.poll_flush(cx));
+            ready!(self.deref_mut().poll_flush(cx));
             if !self.unpark() {
                 return Poll::Ready(());
             }
@@ -198,7 +225,7 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Open<P, T, K> {
             if let Some(event) = self.pop_early() {
                 return Poll::Ready(Some(event));
             }
-            if let Poll::Ready(mut event) = self.driver.poll_handle(cx, reply_room, handler) {
+            if let Poll::Ready(mut event) = self.deref_mut().poll_handle(cx, reply_room, handler) {
                 self.note(&mut event);
                 return Poll::Ready(event);
             }
@@ -211,26 +238,26 @@ impl<P: InPlace, T: Transport, K: Timekeeper> Open<P, T, K> {
     /// Queues a reply from borrowed bytes, after the parked command.
     pub(crate) fn send_in_place(&mut self, reply: P::Reply<'_>) -> Result<(), SendError<()>> {
         self.after_parked(())?;
-        self.driver.send_in_place(reply)
+        self.deref_mut().send_in_place(reply)
     }
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Drop for Open<P, T, K> {
     fn drop(&mut self) {
-        // The end was told, and the transport is gone.
-        if self.driver.session().is_over() {
+        // Another protocol has the transport, or the end was told, and it is gone.
+        if self.is_upgraded() || self.session().is_over() {
             return;
         }
         let mut cx = Context::from_waker(Waker::noop());
         self.unpark();
         // Nobody is left to wait for an answer to a goodbye.
-        self.driver.close(CloseIntent::Flush(Code(0)));
+        self.deref_mut().close(CloseIntent::Flush(Code(0)));
         let _ = self.poll_flush(&mut cx);
         let Interest { event: _, read: _, write, shutdown_write, release: _, deadline: _ } = self.session().interest();
         let stats = self.session().stats();
         if write || shutdown_write || self.is_parked() || stats.accepted != stats.flushed {
-            self.driver.abort(Code(0));
-            let _ = self.driver.poll_flush(&mut cx);
+            self.deref_mut().abort(Code(0));
+            let _ = self.deref_mut().poll_flush(&mut cx);
         }
     }
 }
@@ -238,13 +265,15 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Drop for Open<P, T, K> {
 impl<P: Protocol, T: Transport, K: Timekeeper> Deref for Open<P, T, K> {
     type Target = Driver<P, T, K>;
 
+    #[inline]
     fn deref(&self) -> &Self::Target {
-        &self.driver
+        self.driver.as_ref().expect(UPGRADED)
     }
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> DerefMut for Open<P, T, K> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.driver
+        self.driver.as_mut().expect(UPGRADED)
     }
 }

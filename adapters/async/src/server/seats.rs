@@ -230,6 +230,7 @@ fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
 pub(super) struct Seat {
     pub(super) place: Arc<Place>,
     seats: Arc<Seats>,
+    handed_on: bool,
 }
 
 /// The handler of a connection; its end is dropping this.
@@ -239,6 +240,12 @@ pub(super) struct Handling {
 }
 
 impl Seat {
+    /// The same seat for what its connection becomes. This one is nobody's any more.
+    pub(super) fn hand_on(&mut self) -> Self {
+        self.handed_on = true;
+        Self { place: Arc::clone(&self.place), seats: Arc::clone(&self.seats), handed_on: false }
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.seats.state().drain.is_some()
     }
@@ -334,7 +341,7 @@ impl Seats {
         state.places.insert(Taken { place: Arc::clone(&place), seated: true, handled: true });
         drop(state);
         let handling = Handling { place: Arc::clone(&place), seats: Arc::clone(self) };
-        (Seat { place, seats: Arc::clone(self) }, handling)
+        (Seat { place, seats: Arc::clone(self), handed_on: false }, handling)
     }
 
     /// Calls the connection that was silent longest to close. False if all were called already.
@@ -394,6 +401,9 @@ impl Seats {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.handed_on {
+            return;
+        }
         let mut state = self.seats.state();
         state.seats -= 1;
         state.leaving -= usize::from(self.place.is_evicted());

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use duologue_core::{CloseIntent, Code, Event, InPlace, Protocol, Replies};
+use duologue_core::{CloseIntent, Code, Event, InPlace, Protocol, Replies, WhyNot};
 
 use super::Runtime;
 use super::seats::{Call, Known, Seat};
@@ -47,6 +47,20 @@ enum Heard {
 impl<P: Protocol, R: Runtime> Served<P, R> {
     pub(super) fn new(connection: ConnectionOf<P, R>, seat: Seat) -> Self {
         Self { connection, seat, known: Known::default(), heard: Heard::Nothing, since_called: 0 }
+    }
+
+    /// As [`Connection::upgrade`], with the seat and the server's calls: a server that drains calls the new protocol too.
+    ///
+    /// # Errors
+    /// As [`Connection::upgrade`].
+    pub fn upgrade<Q: Protocol>(mut self, change: impl FnOnce(P) -> Q) -> Result<Served<Q, R>, Box<(Self, WhyNot)>> {
+        match self.connection.open.upgrade(change) {
+            Ok(open) => {
+                let connection = Connection { open: Box::new(open), send_within: self.connection.send_within };
+                Ok(Served::new(connection, self.seat.hand_on()))
+            }
+            Err(why) => Err(Box::new((self, why))),
+        }
     }
 
     /// Who connected.
@@ -227,6 +241,9 @@ impl<P: Protocol, R: Runtime> DerefMut for Served<P, R> {
 
 impl<P: Protocol, R: Runtime> Drop for Served<P, R> {
     fn drop(&mut self) {
+        if self.connection.open.is_upgraded() {
+            return;
+        }
         if self.seat.place.is_reset() {
             self.connection.abort(Code(0));
         }
