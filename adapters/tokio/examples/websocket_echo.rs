@@ -63,7 +63,9 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let longest = usize::from(args.max_message) << 20;
     // A header of ours, and what a compressed message may grow by.
     let answer = longest + (longest >> 2) + 64;
-    let limits = Limits::new().max_frame(longest as u64).max_message(longest as u64);
+    // What does not compress comes a little longer than it is.
+    let frame = longest + (longest >> 8) + 64;
+    let limits = Limits::new().max_frame(frame as u64).max_message(longest as u64);
     // Short messages are compressed as well: the conformance suite expects it, and measuring should see it.
     let deflate = Deflate::new().min_len(0);
     let settings = Settings::new().limits(limits).deflate(args.deflate.then_some(deflate));
