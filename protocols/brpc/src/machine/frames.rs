@@ -103,10 +103,14 @@ impl Brpc {
         let kind = frame.frame_type.unwrap_or(0);
         let kind = FrameType::from_wire(kind).ok_or(BrpcViolation::FrameType(kind, key));
         let found = self.streams.lookup(key as u64);
-        let remote = found.and_then(|id| self.streams.get_mut(id)?.data_mut().copied());
-        let answers_call = match remote {
-            Some(remote) => remote.id.is_none() && !remote.answered,
-            None => self.late.contains(&(key as u64)),
+        let mut stream = found.and_then(|id| self.streams.get_mut(id));
+        let (answers_call, is_known) = match stream.as_mut().and_then(|stream| stream.data_mut()) {
+            Some(remote) => (
+                remote.id.is_none() && !remote.answered,
+                // What waits for its call, or was closed by the peer, is as unknown to the peer as what never was.
+                remote.id.is_some() && !remote.closed && !remote.waits,
+            ),
+            None => (self.late.contains(&(key as u64)), false),
         };
         if answers_call && self.role == Role::Client && kind == Ok(FrameType::Data) {
             // It comes once: what follows is data, of a server that does not know yet.
@@ -114,8 +118,7 @@ impl Brpc {
             self.rx = Rx::Call { header: None, left: payload, bytes: BytesMut::new() };
             return Ok(());
         }
-        // What waits for its call, or was closed by the peer, is as unknown to the peer as what never was.
-        let known = found.filter(|_| remote.is_some_and(|r| r.id.is_some() && !r.closed && !r.waits));
+        let known = found.filter(|_| is_known);
         if payload > 0 {
             let ends = frame.has_continuation != Some(true);
             self.rx = Rx::Data { id: known.filter(|_| kind == Ok(FrameType::Data)), key, ends, left: payload };
@@ -169,14 +172,14 @@ impl Brpc {
     /// The peer's CLOSE: nothing that we still send would be taken, and our CLOSE answers it, unless it was first.
     fn closed(&mut self, id: StreamId) -> Result<(), StreamViolation> {
         if let Some(mut stream) = self.streams.get_mut(id) {
-            let mut bound = (None, None);
+            let mut waited = None;
             if let Some(remote) = stream.data_mut() {
                 remote.closed = true;
-                bound = (remote.close_by.take(), remote.own_deadline.take());
+                waited = remote.closing.take();
             }
             // It was waited for; what was not read yet may wait as long as the application says.
-            if bound.0.is_some() && bound.0 == stream.deadline() {
-                stream.set_deadline(bound.1);
+            if let Some(closing) = waited.filter(|closing| stream.deadline() == Some(closing.by)) {
+                stream.set_deadline(closing.own);
             }
             if stream.states().1 != StreamSendState::Finished {
                 self.streams.peer_stopped(id, Code(0));

@@ -3,6 +3,7 @@
 mod calls;
 mod frames;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
@@ -41,7 +42,7 @@ pub enum Role {
 }
 
 /// What the protocol keeps with each stream. Opaque to the application.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Remote {
     /// The peer's id, once it is known.
     id: Option<i64>,
@@ -55,9 +56,16 @@ pub struct Remote {
     answered: bool,
     /// Bytes of the message that is being received.
     message: usize,
-    /// Until when the peer's CLOSE is waited for, and what the application's own deadline was before.
-    close_by: Option<Instant>,
-    own_deadline: Option<Instant>,
+    /// The peer's CLOSE is waited for. Apart, for few streams are so at a time.
+    closing: Option<Box<Closing>>,
+}
+
+/// Until when the peer's CLOSE is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    by: Instant,
+    /// The application's own deadline, which holds again when it came.
+    own: Option<Instant>,
 }
 
 /// One side of a bRPC connection: calls and streams.
@@ -293,7 +301,7 @@ impl Brpc {
                 if waits && own.is_none_or(|at| at > until) {
                     stream.set_deadline(Some(until));
                     if let Some(data) = stream.data_mut() {
-                        (data.close_by, data.own_deadline) = (Some(until), own);
+                        data.closing = Some(Box::new(Closing { by: until, own }));
                     }
                 }
             }
