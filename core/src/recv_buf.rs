@@ -19,15 +19,13 @@ pub struct RecvBuf {
     /// Where in `buf` the bytes end that `received` has accounted for; it may lie before `head`.
     accounted: usize,
     limit: usize,
-    /// Most bytes behind a message that was not taken.
-    ahead: usize,
     chunk: usize,
     hint: usize,
 }
 
 impl RecvBuf {
-    pub(crate) fn new(limit: usize, ahead: usize, chunk: usize) -> Self {
-        Self { buf: BytesMut::new(), head: 0, accounted: 0, limit, ahead, chunk, hint: 0 }
+    pub(crate) fn new(limit: usize, chunk: usize) -> Self {
+        Self { buf: BytesMut::new(), head: 0, accounted: 0, limit, chunk, hint: 0 }
     }
 
     /// The unread bytes, to be changed in place (unmasking, unescaping).
@@ -188,12 +186,6 @@ impl RecvBuf {
         self.limit.saturating_sub(self.len())
     }
 
-    /// Enough is here already behind a message that was not taken.
-    #[inline]
-    pub(crate) fn is_ahead(&self) -> bool {
-        self.len() >= self.ahead
-    }
-
     /// Drops everything and tells how many bytes that were.
     pub(crate) fn discard(&mut self) -> usize {
         let dropped = self.len();
@@ -243,7 +235,7 @@ mod tests {
     use super::*;
 
     fn filled(bytes: &[u8], limit: usize) -> RecvBuf {
-        let mut rx = RecvBuf::new(limit, limit, 16);
+        let mut rx = RecvBuf::new(limit, 16);
         rx.fill().put_slice(bytes);
         assert_eq!(rx.account(), bytes.len());
         rx
@@ -296,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_lent_buffer_comes_back_once_everything_was_read() {
-        let mut rx = RecvBuf::new(64, 64, 16);
+        let mut rx = RecvBuf::new(64, 16);
         assert!(rx.lend(BytesMut::with_capacity(32)).is_none());
         rx.fill().put_slice(b"ab");
         assert!(rx.reclaim().is_none());

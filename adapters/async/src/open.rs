@@ -23,8 +23,6 @@ pub(crate) struct Open<P: Protocol, T: Transport, K: Timekeeper> {
     driver: Option<Driver<P, T, K>>,
     /// What is rare; idle connections weigh less without it.
     aside: Option<Box<Aside<P>>>,
-    /// The end was told while the sink's command waited.
-    lost: bool,
 }
 
 /// What waits in front of the session.
@@ -33,12 +31,14 @@ struct Aside<P: Protocol> {
     early: VecDeque<EventOf<P>>,
     /// A command that the sink accepted and the session has no room for yet. It goes before any other.
     parked: Option<P::Command>,
+    /// The end was told while a command was parked.
+    lost: bool,
 }
 
 impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     #[inline(always)]
     pub(crate) const fn new(driver: Driver<P, T, K>) -> Self {
-        Self { driver: Some(driver), aside: None, lost: false }
+        Self { driver: Some(driver), aside: None }
     }
 
     /// The same transport with another protocol. What is left of this one is over, and does nothing when it is dropped.
@@ -65,7 +65,7 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
     }
 
     fn aside(&mut self) -> &mut Aside<P> {
-        self.aside.get_or_insert_with(|| Box::new(Aside { early: VecDeque::new(), parked: None }))
+        self.aside.get_or_insert_with(|| Box::new(Aside { early: VecDeque::new(), parked: None, lost: false }))
     }
 
     /// Events that came while connecting and were not taken yet.
@@ -145,15 +145,22 @@ impl<P: Protocol, T: Transport, K: Timekeeper> Open<P, T, K> {
 
     #[cold]
     fn note_end(&mut self, closed: &mut Closed<P::Violation>) {
-        self.lost = self.take_parked().is_some();
-        closed.unsent += u64::from(self.lost);
+        if let Some(aside) = &mut self.aside {
+            aside.lost = aside.parked.take().is_some();
+        }
+        closed.unsent += self.lost();
     }
 
     /// How the session ended, once that was told.
     pub(crate) fn end(&self) -> Option<Closed<P::Violation>> {
         let mut closed = self.session().ended()?;
-        closed.unsent += u64::from(self.lost);
+        closed.unsent += self.lost();
         Some(closed)
+    }
+
+    /// Commands that the sink accepted in vain.
+    fn lost(&self) -> u64 {
+        self.aside.as_ref().map_or(0, |aside| u64::from(aside.lost))
     }
 
     /// Queues a command, after the parked one.

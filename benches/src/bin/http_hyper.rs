@@ -1,7 +1,7 @@
 //! A hyper server with the same answer as the example `http_server` of duologue-tokio, to be measured beside it: one thread,
 //! `GET /` with 13 bytes, no Date field, TCP_NODELAY.
 //!
-//!   http_hyper [PORT] [--deadlines]
+//! `http_hyper [PORT] [--deadlines]`
 //!
 //! By itself hyper has no deadlines. With a timer it has one, for the head of a request (30 s by default); ours has one for
 //! each phase.

@@ -71,7 +71,12 @@ impl<P: Protocol> Session<P> {
     /// not complete.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.rx.space() > 0 && !(self.rx.is_ahead() && self.holds_message())
+        self.rx.space() > 0 && !(self.holds_message() && self.is_ahead())
+    }
+
+    /// Enough is here already behind a message that was not taken.
+    fn is_ahead(&self) -> bool {
+        self.rx.len() >= self.config.limits.read_ahead
     }
 
     /// Decoding waits until a message was taken.

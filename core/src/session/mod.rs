@@ -216,7 +216,7 @@ impl<P: Protocol> Session<P> {
         let connect = config.timeouts.connect;
         Ok(Self {
             protocol,
-            rx: RecvBuf::new(limits.recv_buffer, limits.read_ahead, limits.read_chunk),
+            rx: RecvBuf::new(limits.recv_buffer, limits.read_chunk),
             tx: SendQueue::new(limits.send_buffer, limits.control_reserve, limits.share_threshold),
             timers: Timers::new(),
             rng: Rng::new(seed),
