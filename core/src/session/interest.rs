@@ -71,7 +71,7 @@ impl<P: Protocol> Session<P> {
     /// not complete.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.rx.space() > 0 && !(self.holds_message() && self.is_ahead())
+        self.rx.is_empty() || (self.rx.space() > 0 && !(self.holds_message() && self.is_ahead()))
     }
 
     /// Enough is here already behind a message that was not taken.
