@@ -110,6 +110,44 @@ async fn a_server_that_drains_calls_what_its_connections_became() {
     assert!(report.left.is_empty(), "{report}");
 }
 
+#[test]
+fn a_thread_goes_on_with_another_protocol_too() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut stream = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.write_all(&[GET, REQUEST.as_bytes(), &masked(0x81, b"a"), &masked(0x88, b"")].concat()).expect("written");
+    let (accepted, _) = listener.accept().expect("a connection");
+    let answers = std::thread::spawn(move || {
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).map(|_| answers)
+    });
+    let options = Options::new().config(Settings::new().config(Role::Server, Server::config()));
+    let protocol = Server::new(ServerSettings::new());
+    let mut http = duologue_blocking::Connection::accept(accepted, protocol, &options).expect("limits");
+    let mut protocol = None;
+    while protocol.is_none() {
+        let Some(SessionEvent::App(ServerEvent::Request(request))) = http.next_event() else { continue };
+        let response = if request.upgrade {
+            let (response, next) = granted(&request);
+            protocol = Some(next);
+            response
+        } else {
+            Response { body: Body::Full(Bytes::from_static(b"plain")), ..Response::new(StatusCode::OK) }
+        };
+        http.send(ServerCommand::Respond(response)).expect("sent");
+    }
+    let mut socket = http.upgrade(|_| protocol.expect("granted")).expect("open both ways, and nothing waits");
+    while let Some(event) = socket.next_event() {
+        if let SessionEvent::App(Event::Text(text)) = event {
+            socket.send(Command::Text(text)).expect("sent");
+        }
+    }
+    let answer = answers.join().expect("no panic").expect("the end");
+    let expected = [ANSWERS, &plain(0x81, b"a"), &plain(0x88, b"")].concat();
+    assert_eq!(String::from_utf8_lossy(&answer), String::from_utf8_lossy(&expected));
+}
+
 #[tokio::test]
 async fn a_connection_that_cannot_be_upgraded_comes_back_and_goes_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -31,7 +31,7 @@ impl<P: Protocol, S: ByteStream> fmt::Debug for StreamConnection<P, S> {
     }
 }
 
-/// The methods that a connection and one from a server have in common.
+/// The methods that a connection, one from a server and one from a pool have in common.
 macro_rules! methods {
     ($stream:ty) => {
         /// Waits for the next event; `None` after [`Event::Closed`](duologue_core::Event::Closed).
@@ -162,6 +162,31 @@ macro_rules! methods {
 }
 pub(crate) use methods;
 
+/// What a connection and one from a server have in common besides: each becomes one of its own kind.
+macro_rules! upgrade {
+    ($own:ident $(, $over:ident)?) => {
+        /// Goes on over the same transport with another protocol, once both sides agreed on that and the events before it
+        /// were taken: see [`Session::upgrade`](duologue_core::Session::upgrade). The new one has the handshake time for its
+        /// opening, which happens as events are awaited.
+        ///
+        /// # Errors
+        /// The connection comes back as it was, with the reason, and `change` is not called.
+        pub fn upgrade<Q: Protocol>(
+            self,
+            change: impl FnOnce(P) -> Q,
+        ) -> Result<$own<Q $(, $over)?>, Box<(Self, duologue_core::WhyNot)>> {
+            match self.inner.upgrade(change) {
+                Ok(inner) => Ok($own { inner }),
+                Err(refused) => {
+                    let (inner, why) = *refused;
+                    Err(Box::new((Self { inner }, why)))
+                }
+            }
+        }
+    };
+}
+pub(crate) use upgrade;
+
 impl<P: Protocol, S: ByteStream> StreamConnection<P, S> {
     #[cfg(feature = "websocket")]
     pub(crate) const fn from_inner(inner: Inner<P, S>) -> Self {
@@ -198,6 +223,7 @@ impl<P: Protocol, S: ByteStream> StreamConnection<P, S> {
     }
 
     methods!(S);
+    upgrade!(StreamConnection, S);
 
     /// Closes in order (goodbye, flush, FIN, bounded linger, release) and tells how it ended. Messages that come before
     /// the peer's end are dropped; take them with [`start_close`](Self::start_close) and

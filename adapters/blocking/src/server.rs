@@ -14,7 +14,7 @@ use duologue_async::{
 use duologue_core::{CloseIntent, Closed, Code, Event, InPlace, Protocol, Replies, Session, TransportFault};
 use duologue_futures_io::reset_on_drop;
 
-use crate::connection::methods;
+use crate::connection::{methods, upgrade};
 use crate::{Async, AtLimit, Clock, DrainReport, Options, SendError, ServerHandle, StreamTransport, TcpStream, wait};
 
 /// Threads of the standard library in the place of a runtime. Nothing holds one.
@@ -167,6 +167,7 @@ impl<P: Protocol> Served<P> {
     }
 
     methods!(TcpStream);
+    upgrade!(Served);
 }
 
 impl<P: Protocol> fmt::Debug for Served<P> {
