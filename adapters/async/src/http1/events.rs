@@ -30,8 +30,8 @@ const LONGEST: usize = 1 << 20;
 /// is no connection are lost, as anywhere.
 ///
 /// The pauses are [`Reconnect`]'s, and at least the server's retry time (3 s if it gave none). An event proves a connection
-/// useful. An answer of 408 (Request Timeout) is a connection that failed. Silence is no error: for a server that sends heartbeats set the session's idle time-out, in
-/// [`ReconnectOptions::connection`].
+/// useful. An answer of 408 (Request Timeout) is a connection that failed. Silence is no error: for a server that sends
+/// heartbeats set the session's idle time-out, in [`ReconnectOptions::connection`].
 ///
 /// No task works behind it: everything happens while [`next_event`](Self::next_event) is polled. **Dropping** it drops its
 /// connection.
