@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Found, FrameError, FrameTooLong, Framing, Rest, Skipped, Span};
+use super::{Found, FrameError, Framing, Rest, Skipped};
 use crate::protocol::Payload;
 use crate::send_queue::Writer;
 
@@ -135,16 +135,8 @@ impl<L: HeaderLength> Framing for HeaderFramed<L> {
             Ok(whole) => whole,
             Err(hint) => return Ok(Found::NeedMore { hint }),
         };
-        if whole > self.max_frame as u64 {
-            self.to_skip = whole;
-            return Ok(Found::TooLong(FrameTooLong { limit: self.max_frame, buffered: whole }));
-        }
-        // The limit is a usize, so the frame's length is one as well.
-        let end = whole as usize;
-        if bytes.len() < end {
-            return Ok(Found::NeedMore { hint: end - bytes.len() });
-        }
-        Ok(Found::Frame(Span { start: 0, end, consumed: end }))
+        // The header is part of what is delivered, and of what is limited.
+        Ok(Found::announced(bytes, 0, 0, whole, self.max_frame, &mut self.to_skip))
     }
 
     fn eof(&mut self, rest: &mut [u8]) -> Result<Rest, FrameError> {

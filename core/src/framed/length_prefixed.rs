@@ -1,6 +1,6 @@
 //! Frames behind a length field.
 
-use super::{Found, FrameError, FrameTooLong, Framing, Rest, Skipped, Span};
+use super::{Found, FrameError, Framing, Rest, Skipped, Span};
 use crate::protocol::Payload;
 use crate::send_queue::Writer;
 
@@ -176,17 +176,8 @@ impl Framing for LengthPrefixed {
             return Ok(Found::NeedMore { hint: header - bytes.len() });
         }
         let body = self.body_len(bytes)?;
-        if body > self.max_frame as u64 {
-            self.to_skip = body.saturating_add(header as u64);
-            return Ok(Found::TooLong(FrameTooLong { limit: self.max_frame, buffered: body }));
-        }
-        // The limit is a usize, so the body is one as well.
-        let end = header.saturating_add(body as usize);
-        if bytes.len() < end {
-            return Ok(Found::NeedMore { hint: end - bytes.len() });
-        }
         let start = if self.keep_header { 0 } else { header };
-        Ok(Found::Frame(Span { start, end, consumed: end }))
+        Ok(Found::announced(bytes, start, header, body, self.max_frame, &mut self.to_skip))
     }
 
     #[inline(always)]

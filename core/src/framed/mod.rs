@@ -138,6 +138,23 @@ impl Span {
     }
 }
 
+impl Found {
+    /// What there is of a frame with `header` bytes in front of `body` bytes, whose payload begins at `start`. One that is
+    /// longer than `max_frame` is left to be skipped: `to_skip` is all of it.
+    fn announced(bytes: &[u8], start: usize, header: usize, body: u64, max_frame: usize, to_skip: &mut u64) -> Self {
+        if body > max_frame as u64 {
+            *to_skip = body.saturating_add(header as u64);
+            return Self::TooLong(FrameTooLong { limit: max_frame, buffered: body });
+        }
+        // The limit is a usize, so the body is one as well.
+        let end = header.saturating_add(body as usize);
+        if bytes.len() < end {
+            return Self::NeedMore { hint: end - bytes.len() };
+        }
+        Self::Frame(Span { start, end, consumed: end })
+    }
+}
+
 /// What the bytes before the peer's FIN were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {

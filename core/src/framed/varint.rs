@@ -1,6 +1,6 @@
 //! Frames behind a base-128 length.
 
-use super::{Found, FrameError, FrameTooLong, Framing, Rest, Skipped, Span};
+use super::{Found, FrameError, Framing, Rest, Skipped, Span};
 use crate::protocol::Payload;
 use crate::send_queue::Writer;
 
@@ -65,16 +65,7 @@ impl Framing for VarintPrefixed {
     #[inline]
     fn find(&mut self, bytes: &mut [u8]) -> Result<Found, FrameError> {
         let Some((body, header)) = read(bytes)? else { return Ok(Found::NeedMore { hint: 1 }) };
-        if body > self.max_frame as u64 {
-            self.to_skip = body.saturating_add(header as u64);
-            return Ok(Found::TooLong(FrameTooLong { limit: self.max_frame, buffered: body }));
-        }
-        // The limit is a usize, so the body is one as well.
-        let end = header.saturating_add(body as usize);
-        if bytes.len() < end {
-            return Ok(Found::NeedMore { hint: end - bytes.len() });
-        }
-        Ok(Found::Frame(Span { start: header, end, consumed: end }))
+        Ok(Found::announced(bytes, header, header, body, self.max_frame, &mut self.to_skip))
     }
 
     #[inline(always)]

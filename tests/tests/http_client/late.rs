@@ -3,7 +3,7 @@
 use duologue_async::http1::HttpCarrier;
 use duologue_http1::http::Method;
 
-use super::peer::{Peer, peer};
+use super::peer::{Listener, Peer, peer};
 use super::{client, post, step};
 
 const OK: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -13,24 +13,26 @@ const LATE: [&str; 2] = [
     "HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nlate",
 ];
 
-fn answer(peer: &mut Peer, with: &str) {
-    peer.head();
-    peer.say(with);
+/// A server that answers on one connection after the other, and drops each for the next one.
+fn answering(listener: &mut Listener, connections: &[&[&str]]) -> Option<Peer> {
+    let mut last = None;
+    for answers in connections {
+        drop(last.take());
+        let mut peer = listener.accept();
+        for answer in *answers {
+            peer.head();
+            peer.say(answer);
+        }
+        last = Some(peer);
+    }
+    last
 }
 
 pub(crate) async fn a_server_that_gave_up_waiting_as_its_connection_was_used_again_is_asked_once_more<
     R: HttpCarrier,
 >() {
     for late in LATE {
-        let (address, server) = peer(move |listener| {
-            let mut first = listener.accept();
-            answer(&mut first, OK);
-            answer(&mut first, late);
-            drop(first);
-            let mut second = listener.accept();
-            answer(&mut second, OK);
-            second
-        });
+        let (address, server) = peer(move |listener| answering(listener, &[&[OK, late], &[OK]]));
         let client = client::<R>(1);
         for method in [Method::PUT, Method::GET] {
             let mut request = post(address);
@@ -45,18 +47,7 @@ pub(crate) async fn a_server_that_gave_up_waiting_as_its_connection_was_used_aga
 
 pub(crate) async fn what_could_do_harm_twice_or_is_about_this_request_has_408_as_its_answer<R: HttpCarrier>() {
     for late in LATE {
-        let (address, server) = peer(move |listener| {
-            let mut first = listener.accept();
-            answer(&mut first, OK);
-            answer(&mut first, late);
-            drop(first);
-            let mut second = listener.accept();
-            answer(&mut second, late);
-            drop(second);
-            let mut third = listener.accept();
-            answer(&mut third, OK);
-            third
-        });
+        let (address, server) = peer(move |listener| answering(listener, &[&[OK, late], &[late], &[OK]]));
         let client = client::<R>(1);
         let mut answers = Vec::new();
         // A POST on a connection that was used before; a GET on a new one.
